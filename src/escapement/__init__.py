@@ -1,0 +1,3 @@
+"""Escapement: a mechanical trading system for futures."""
+
+__version__ = "0.1.0"

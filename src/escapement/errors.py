@@ -1,0 +1,80 @@
+"""Every error this package raises, grouped by what the operator or supervisor does next.
+
+EscapementError
+├─ ConfigurationError      a person edits a file or a command; exit code 2
+│  └─ InvalidTimeframe · InvalidInput
+├─ FeedError               reconnect with backoff and record the hole
+│  ├─ FeedDisconnected
+│  └─ FeedProtocolError    the venue sent something that cannot be read
+├─ StorageError            retry the transaction, then stop
+│  ├─ StorageUnavailable · SchemaMismatch
+├─ GatewayError            read the answer; reconcile before sending anything else
+│  ├─ GatewayUnavailable · GatewayRefused · GatewayProtocolError · OutcomeUnknown
+└─ InvariantViolated       a defect of ours: stop, never retry
+"""
+
+from __future__ import annotations
+
+
+class EscapementError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class ConfigurationError(EscapementError):
+    """A setting, an argument or an input file is wrong; a person has to change it."""
+
+
+class InvalidTimeframe(ConfigurationError, ValueError):
+    """The text or numbers name no timeframe."""
+
+
+class InvalidInput(ConfigurationError, ValueError):
+    """A file or argument holds a value that cannot be used; the message names place, field, value and remedy."""
+
+
+class FeedError(EscapementError):
+    """The stream of market data failed."""
+
+
+class FeedDisconnected(FeedError):
+    """The connection to a hub ended."""
+
+
+class FeedProtocolError(FeedError):
+    """The venue sent a record that does not follow its protocol."""
+
+
+class StorageError(EscapementError):
+    """The database could not do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """The database does not answer; a later try may succeed."""
+
+
+class SchemaMismatch(StorageError):
+    """The database has another schema version than this program; run ``escapement db init``."""
+
+
+class GatewayError(EscapementError):
+    """A call to the gateway failed."""
+
+
+class GatewayUnavailable(GatewayError):
+    """The gateway did not answer a call that changes nothing; a later try may succeed."""
+
+
+class GatewayRefused(GatewayError):
+    """The gateway answered that it will not do what was asked."""
+
+
+class GatewayProtocolError(GatewayError):
+    """The gateway's answer does not follow its protocol."""
+
+
+class OutcomeUnknown(GatewayError):
+    """A call that changes something was sent and its answer was lost; find out before sending anything else."""
+
+
+class InvariantViolated(EscapementError):
+    """Something that cannot happen did: a defect of this program."""

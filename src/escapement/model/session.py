@@ -1,0 +1,148 @@
+"""Trading days of the venue, and which interval of a timeframe a moment belongs to.
+
+A session is the venue's trading day. CME futures open at 17:00 America/Chicago on the evening before and close at 16:00;
+a holiday whose trades count for the next business day gives that day a session of two periods. Sessions are handed in
+ready-made (``escapement.calendars`` builds them), so nothing here knows of time zones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from escapement.errors import InvalidInput
+from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """One unbroken stretch of trading, ``[open_ns, close_ns)``, in nanoseconds UTC.
+
+    ``latest_ns`` is the close of an ordinary day. It is later than ``close_ns`` on an early close; a trade between the two
+    shows that the calendar was wrong and still belongs to this period.
+    """
+
+    open_ns: int
+    close_ns: int
+    latest_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day: its trade date and its periods in order of time."""
+
+    trade_date: date
+    periods: tuple[Period, ...]
+
+    @property
+    def open_ns(self) -> int:
+        """When trading for this trade date begins, nanoseconds UTC."""
+        return self.periods[0].open_ns
+
+    @property
+    def close_ns(self) -> int:
+        """When trading for this trade date ends by the calendar, nanoseconds UTC."""
+        return self.periods[-1].close_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where one bar lies: ``label_ns`` is the bar's timestamp, ``end_ns`` when its interval ends; nanoseconds UTC.
+
+    The two ends need not bound a plain stretch of time: a daily bar is labelled 00:00 UTC of its trade date, hours after
+    its first trade.
+    """
+
+    label_ns: int
+    end_ns: int
+
+
+def midnight_ns(day: date) -> int:
+    """Return 00:00 UTC of ``day`` in nanoseconds."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_SECOND
+
+
+def label_date(timeframe: Timeframe, trade_date: date) -> date:
+    """Return the date that labels the daily, weekly (Monday) or monthly (the first) bar containing ``trade_date``."""
+    if timeframe.unit is TimeframeUnit.WEEK:
+        return trade_date - timedelta(days=trade_date.weekday())
+    if timeframe.unit is TimeframeUnit.MONTH:
+        return trade_date.replace(day=1)
+    return trade_date
+
+
+class SessionCalendar:
+    """The sessions of one group of products, in order.
+
+    Args:
+        name: what settings and messages call it, such as ``cme_equity``.
+        sessions: ordered by time, not overlapping.
+
+    Raises:
+        InvalidInput: no sessions, or sessions out of order.
+    """
+
+    def __init__(self, name: str, sessions: Sequence[Session]) -> None:
+        if not sessions:
+            raise InvalidInput(f"calendar {name!r} has no sessions")
+        self.name = name
+        self.sessions: tuple[Session, ...] = tuple(sessions)
+        self._periods: list[Period] = []
+        self._session_of: list[Session] = []
+        for session in self.sessions:
+            for period in session.periods:
+                if self._periods and period.open_ns < self._periods[-1].latest_ns:
+                    raise InvalidInput(f"calendar {name!r}: the sessions of {session.trade_date} overlap or are out of order")
+                self._periods.append(period)
+                self._session_of.append(session)
+        self._opens = [period.open_ns for period in self._periods]
+        self._last_close: dict[tuple[TimeframeUnit, date], int] = {}
+        for session in self.sessions:
+            for unit in (TimeframeUnit.DAY, TimeframeUnit.WEEK, TimeframeUnit.MONTH):
+                self._last_close[unit, label_date(Timeframe(unit, 1), session.trade_date)] = session.close_ns
+
+    def locate(self, at_ns: int) -> tuple[Period, Session] | None:
+        """Return the period and session that a trade at ``at_ns`` belongs to, or None when the market cannot trade then."""
+        index = bisect_right(self._opens, at_ns) - 1
+        if index < 0 or at_ns >= self._periods[index].latest_ns:
+            return None
+        return self._periods[index], self._session_of[index]
+
+    def is_open(self, at_ns: int) -> bool:
+        """Whether the market trades at ``at_ns`` by the calendar."""
+        found = self.locate(at_ns)
+        return found is not None and at_ns < found[0].close_ns
+
+    def interval(self, timeframe: Timeframe, at_ns: int) -> Interval | None:
+        """Return the interval of ``timeframe`` that a trade at ``at_ns`` belongs to; None outside every session.
+
+        Source: the venue's own bars (label is the start; N-hour bars restart at each session open and the last one is cut
+        at the close; a daily bar is labelled 00:00 UTC of its trade date).
+        """
+        found = self.locate(at_ns)
+        if found is None:
+            return None
+        period, session = found
+        if timeframe.is_intraday:
+            length = timeframe.length_ns
+            label = at_ns - (at_ns - period.open_ns) % length
+            close = period.close_ns if at_ns < period.close_ns else period.latest_ns
+            return Interval(label, min(label + length, close))
+        day = label_date(timeframe, session.trade_date)
+        end = self._last_close[timeframe.unit, day]
+        return Interval(midnight_ns(day), end if at_ns < end else period.latest_ns)
+
+    def interval_labelled(self, timeframe: Timeframe, label_ns: int) -> Interval | None:
+        """Return the interval whose bar carries the label ``label_ns``; None when the calendar has no such bar."""
+        if timeframe.is_intraday:
+            found = self.interval(timeframe, label_ns)
+            return found if found is not None and found.label_ns == label_ns else None
+        moment = datetime.fromtimestamp(label_ns / NS_PER_SECOND, UTC)
+        end = self._last_close.get((timeframe.unit, moment.date()))
+        return None if end is None or midnight_ns(moment.date()) != label_ns else Interval(label_ns, end)
+
+    def sessions_between(self, from_ns: int, to_ns: int) -> Sequence[Session]:
+        """Return the sessions that trade at some moment of ``[from_ns, to_ns)``, in order."""
+        return [s for s in self.sessions if s.open_ns < to_ns and s.close_ns > from_ns]

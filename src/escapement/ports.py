@@ -1,0 +1,93 @@
+"""What a shell must provide, as Protocols, and the facts that cross them.
+
+Services speak to these only; ``escapement.wiring`` binds them to the gateway client and the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from escapement.model import Bar, Timeframe, Trade
+
+
+@dataclass(frozen=True, slots=True)
+class TradesReceived:
+    """Trades of one contract that arrived together, in the order of arrival; ``received_ns`` is our clock, UTC."""
+
+    trades: tuple[Trade, ...]
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTime:
+    """The venue said on the stream that it is ``at_ns`` (UTC), after every trade delivered before this fact."""
+
+    contract_id: str
+    at_ns: int
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLive:
+    """All subscriptions of connection number ``generation`` (1, 2, …) are acknowledged: from here trades are seen."""
+
+    generation: int
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLost:
+    """Trades may be missed from here until the next ``FeedLive``; ``cause`` is a short stable word or phrase."""
+
+    generation: int
+    cause: str
+    received_ns: int
+
+
+FeedEvent = TradesReceived | VenueTime | FeedLive | FeedLost
+
+
+class TradeFeed(Protocol):
+    """A stream of trades that reconnects by itself."""
+
+    def events(self) -> AsyncIterator[FeedEvent]:
+        """Yield facts in order of arrival until closed; a slow reader slows the socket, nothing is dropped."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the stream in good order."""
+        ...
+
+
+class BarStore(Protocol):
+    """Where completed bars are kept."""
+
+    async def store_bars(self, bars: Sequence[Bar]) -> int:
+        """Store bars that are not there yet, in one round trip and one transaction; return how many were new."""
+        ...
+
+    async def latest_bar(self, contract_id: str, timeframe: Timeframe) -> Bar | None:
+        """Return the newest stored bar, or None."""
+        ...
+
+    async def bars_between(self, contract_id: str, timeframe: Timeframe, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Return stored bars whose timestamp lies in ``[from_ns, to_ns)``, oldest first."""
+        ...
+
+
+class StateStore(Protocol):
+    """Where a stage's state is kept between runs, by name."""
+
+    async def load_state(self, name: str) -> Mapping[str, object] | None:
+        """Return the state last saved under ``name`` (plain JSON data), or None."""
+        ...
+
+    async def save_state(self, name: str, state: Mapping[str, object]) -> None:
+        """Replace the state saved under ``name``."""
+        ...
+
+    async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
+        """Store bars and state in one transaction; return how many bars were new."""
+        ...
