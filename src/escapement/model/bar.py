@@ -11,11 +11,11 @@ from escapement.model.timeframe import Timeframe
 class Bar:
     """A completed bar of one contract over ``[start, end)``.
 
-    ``start_ns`` is the bar's label: the start of its interval for intraday bars, 00:00 UTC of the trade date for days (of
-    the Monday for weeks, of the first for months), as the venue labels them. ``end_ns`` is when the interval ended by
-    the session calendar, so the earliest moment at which the bar could be known. Both are nanoseconds since 1970-01-01
-    UTC. Prices are points as quoted, ``volume`` is in contracts. ``whole`` is False when part of the interval was not
-    observed, so trades may be missing from the bar.
+    ``start_ns`` is the bar's label: the start of its interval for intraday bars, 00:00 UTC of the trade date for days
+    (of the Monday for weeks, of the first for months), as the venue labels them. ``end_ns`` is when the interval ended
+    by the session calendar, so the earliest moment at which the bar could be known. Both are nanoseconds since
+    1970-01-01 UTC. Prices are points as quoted, ``volume`` is in contracts. ``whole`` is False when part of the
+    interval was not observed, so trades may be missing from the bar.
     """
 
     contract_id: str

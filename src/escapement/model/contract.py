@@ -10,8 +10,8 @@ from decimal import Decimal
 class Contract:
     """One tradable future as the venue describes it.
 
-    ``contract_id`` is opaque (``CON.F.US.MES.M25``): resolve it by search, never by taking it apart. ``tick_size`` is in
-    points, ``tick_value`` in account money per tick and contract.
+    ``contract_id`` is opaque (``CON.F.US.MES.M25``): resolve it by search, never by taking it apart. ``tick_size`` is
+    in points, ``tick_value`` in account money per tick and contract.
     """
 
     contract_id: str

@@ -1,8 +1,8 @@
 """Trading days of the venue, and which interval of a timeframe a moment belongs to.
 
-A session is the venue's trading day. CME futures open at 17:00 America/Chicago on the evening before and close at 16:00;
-a holiday whose trades count for the next business day gives that day a session of two periods. Sessions are handed in
-ready-made (``escapement.calendars`` builds them), so nothing here knows of time zones.
+A session is the venue's trading day. CME futures open at 17:00 America/Chicago on the evening before and close at
+16:00; a holiday whose trades count for the next business day gives that day a session of two periods. Sessions are
+handed in ready-made (``escapement.calendars`` builds them), so nothing here knows of time zones.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
 class Period:
     """One unbroken stretch of trading, ``[open_ns, close_ns)``, in nanoseconds UTC.
 
-    ``latest_ns`` is the close of an ordinary day. It is later than ``close_ns`` on an early close; a trade between the two
-    shows that the calendar was wrong and still belongs to this period.
+    ``latest_ns`` is the close of an ordinary day. It is later than ``close_ns`` on an early close; a trade between the
+    two shows that the calendar was wrong and still belongs to this period.
     """
 
     open_ns: int
@@ -49,10 +49,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where one bar lies: ``label_ns`` is the bar's timestamp, ``end_ns`` when its interval ends; nanoseconds UTC.
+    """Where one bar lies: ``label_ns`` is its timestamp, ``end_ns`` when its interval ends; nanoseconds UTC.
 
-    The two ends need not bound a plain stretch of time: a daily bar is labelled 00:00 UTC of its trade date, hours after
-    its first trade.
+    The two ends need not bound a plain stretch of time: a daily bar is labelled 00:00 UTC of its trade date, hours
+    after its first trade.
     """
 
     label_ns: int
@@ -94,7 +94,9 @@ class SessionCalendar:
         for session in self.sessions:
             for period in session.periods:
                 if self._periods and period.open_ns < self._periods[-1].latest_ns:
-                    raise InvalidInput(f"calendar {name!r}: the sessions of {session.trade_date} overlap or are out of order")
+                    raise InvalidInput(
+                        f"calendar {name!r}: the sessions of {session.trade_date} overlap or are out of order"
+                    )
                 self._periods.append(period)
                 self._session_of.append(session)
         self._opens = [period.open_ns for period in self._periods]
@@ -104,7 +106,7 @@ class SessionCalendar:
                 self._last_close[unit, label_date(Timeframe(unit, 1), session.trade_date)] = session.close_ns
 
     def locate(self, at_ns: int) -> tuple[Period, Session] | None:
-        """Return the period and session that a trade at ``at_ns`` belongs to, or None when the market cannot trade then."""
+        """Return the period and session of a trade at ``at_ns``, or None when the market cannot trade then."""
         index = bisect_right(self._opens, at_ns) - 1
         if index < 0 or at_ns >= self._periods[index].latest_ns:
             return None
@@ -118,8 +120,8 @@ class SessionCalendar:
     def interval(self, timeframe: Timeframe, at_ns: int) -> Interval | None:
         """Return the interval of ``timeframe`` that a trade at ``at_ns`` belongs to; None outside every session.
 
-        Source: the venue's own bars (label is the start; N-hour bars restart at each session open and the last one is cut
-        at the close; a daily bar is labelled 00:00 UTC of its trade date).
+        Source: the venue's own bars (label is the start; N-hour bars restart at each session open and the last one is
+        cut at the close; a daily bar is labelled 00:00 UTC of its trade date).
         """
         found = self.locate(at_ns)
         if found is None:

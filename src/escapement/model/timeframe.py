@@ -76,7 +76,7 @@ class Timeframe:
         Raises:
             InvalidTimeframe: the text names no timeframe.
         """
-        match = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = _TEXT.fullmatch(text.strip())
         if match is None:
             raise InvalidTimeframe(
                 f"timeframe {text!r} is unknown; write a count and a unit, such as 30s, 1m, 4h, 1d, 1w or 1mo"

@@ -1,1 +1,1 @@
-
+"""The venue as a client: wire format, REST, hubs and rate limits."""

@@ -1,1 +1,1 @@
-
+"""PostgreSQL and TimescaleDB: bars, saved state and the embedded server."""

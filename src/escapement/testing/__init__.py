@@ -1,1 +1,1 @@
-
+"""Builders and Hypothesis strategies for people who extend Escapement."""

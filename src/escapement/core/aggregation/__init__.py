@@ -1,1 +1,1 @@
-
+"""Trades to bars."""
