@@ -1,6 +1,6 @@
 """The nouns: frozen values every room speaks in."""
 
-from escapement.model.bar import Bar
+from escapement.model.bar import Bar, FormingBar
 from escapement.model.contract import Contract
 from escapement.model.session import Interval, Period, Session, SessionCalendar
 from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
@@ -11,6 +11,7 @@ __all__ = [
     "AggressorSide",
     "Bar",
     "Contract",
+    "FormingBar",
     "Interval",
     "Period",
     "Session",

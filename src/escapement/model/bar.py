@@ -28,3 +28,23 @@ class Bar:
     close: float
     volume: int
     whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FormingBar:
+    """What is known so far of a bar whose interval has not ended; never stored, and another type so that it cannot be.
+
+    Fields as in ``Bar``; ``as_of_ns`` is the newest venue time seen when it was read, nanoseconds UTC.
+    """
+
+    contract_id: str
+    timeframe: Timeframe
+    start_ns: int
+    end_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    whole: bool
+    as_of_ns: int

@@ -18,15 +18,10 @@ from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """One unbroken stretch of trading, ``[open_ns, close_ns)``, in nanoseconds UTC.
-
-    ``latest_ns`` is the close of an ordinary day. It is later than ``close_ns`` on an early close; a trade between the
-    two shows that the calendar was wrong and still belongs to this period.
-    """
+    """One unbroken stretch of trading, ``[open_ns, close_ns)``, in nanoseconds UTC."""
 
     open_ns: int
     close_ns: int
-    latest_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +44,14 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where one bar lies: ``label_ns`` is its timestamp, ``end_ns`` when its interval ends; nanoseconds UTC.
+    """Where one bar lies: trades of ``[open_ns, end_ns)`` make the bar labelled ``label_ns``; nanoseconds UTC.
 
-    The two ends need not bound a plain stretch of time: a daily bar is labelled 00:00 UTC of its trade date, hours
-    after its first trade.
+    ``label_ns`` is the bar's timestamp. It equals ``open_ns`` for intraday bars; a daily bar is labelled 00:00 UTC of
+    its trade date, hours after its first trade. A longer bar's interval also spans the breaks between its sessions.
     """
 
     label_ns: int
+    open_ns: int
     end_ns: int
 
 
@@ -93,29 +89,31 @@ class SessionCalendar:
         self._session_of: list[Session] = []
         for session in self.sessions:
             for period in session.periods:
-                if self._periods and period.open_ns < self._periods[-1].latest_ns:
+                if self._periods and period.open_ns < self._periods[-1].close_ns:
                     raise InvalidInput(
                         f"calendar {name!r}: the sessions of {session.trade_date} overlap or are out of order"
                     )
                 self._periods.append(period)
                 self._session_of.append(session)
         self._opens = [period.open_ns for period in self._periods]
-        self._last_close: dict[tuple[TimeframeUnit, date], int] = {}
-        for session in self.sessions:
-            for unit in (TimeframeUnit.DAY, TimeframeUnit.WEEK, TimeframeUnit.MONTH):
-                self._last_close[unit, label_date(Timeframe(unit, 1), session.trade_date)] = session.close_ns
+        self._span: dict[tuple[TimeframeUnit, date], tuple[int, int]] = {}
+        for unit in (TimeframeUnit.DAY, TimeframeUnit.WEEK, TimeframeUnit.MONTH):
+            timeframe = Timeframe(unit, 1)
+            for session in self.sessions:
+                key = unit, label_date(timeframe, session.trade_date)
+                opened = self._span[key][0] if key in self._span else session.open_ns
+                self._span[key] = opened, session.close_ns
 
     def locate(self, at_ns: int) -> tuple[Period, Session] | None:
         """Return the period and session of a trade at ``at_ns``, or None when the market cannot trade then."""
         index = bisect_right(self._opens, at_ns) - 1
-        if index < 0 or at_ns >= self._periods[index].latest_ns:
+        if index < 0 or at_ns >= self._periods[index].close_ns:
             return None
         return self._periods[index], self._session_of[index]
 
     def is_open(self, at_ns: int) -> bool:
         """Whether the market trades at ``at_ns`` by the calendar."""
-        found = self.locate(at_ns)
-        return found is not None and at_ns < found[0].close_ns
+        return self.locate(at_ns) is not None
 
     def interval(self, timeframe: Timeframe, at_ns: int) -> Interval | None:
         """Return the interval of ``timeframe`` that a trade at ``at_ns`` belongs to; None outside every session.
@@ -130,11 +128,9 @@ class SessionCalendar:
         if timeframe.is_intraday:
             length = timeframe.length_ns
             label = at_ns - (at_ns - period.open_ns) % length
-            close = period.close_ns if at_ns < period.close_ns else period.latest_ns
-            return Interval(label, min(label + length, close))
+            return Interval(label, label, min(label + length, period.close_ns))
         day = label_date(timeframe, session.trade_date)
-        end = self._last_close[timeframe.unit, day]
-        return Interval(midnight_ns(day), end if at_ns < end else period.latest_ns)
+        return Interval(midnight_ns(day), *self._span[timeframe.unit, day])
 
     def interval_labelled(self, timeframe: Timeframe, label_ns: int) -> Interval | None:
         """Return the interval whose bar carries the label ``label_ns``; None when the calendar has no such bar."""
@@ -142,8 +138,8 @@ class SessionCalendar:
             found = self.interval(timeframe, label_ns)
             return found if found is not None and found.label_ns == label_ns else None
         moment = datetime.fromtimestamp(label_ns / NS_PER_SECOND, UTC)
-        end = self._last_close.get((timeframe.unit, moment.date()))
-        return None if end is None or midnight_ns(moment.date()) != label_ns else Interval(label_ns, end)
+        span = self._span.get((timeframe.unit, moment.date()))
+        return None if span is None or midnight_ns(moment.date()) != label_ns else Interval(label_ns, *span)
 
     def sessions_between(self, from_ns: int, to_ns: int) -> Sequence[Session]:
         """Return the sessions that trade at some moment of ``[from_ns, to_ns)``, in order."""

@@ -18,8 +18,8 @@ class AggressorSide(StrEnum):
 class Trade:
     """One print on the tape of one contract.
 
-    ``at_ns`` is the venue's time in nanoseconds since 1970-01-01 UTC, ``price`` in points exactly as quoted,
-    ``volume`` in contracts. The venue gives trades no id, so two equal trades are two trades. Values are checked where trades
+    ``at_ns`` is the venue's time in nanoseconds since 1970-01-01 UTC, ``price`` in points exactly as quoted, ``volume``
+    in contracts. The venue gives trades no id, so two equal trades are two trades. Values are checked where trades
     enter an aggregator, not here, so that a refusal can hand the trade back as it came.
     """
 

@@ -1,0 +1,66 @@
+"""Which timeframe is built from which.
+
+Only the lowest rung is touched by a trade; each higher one is fed with the completed bars of the highest rung below
+that fits into it. So the cost of a trade does not grow with the number of timeframes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+
+from escapement.errors import InvalidInput
+from escapement.model import NS_PER_SECOND, Timeframe, TimeframeUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One timeframe; ``feeds`` are the indexes of the rungs built from it; one nobody asked for is not ``visible``."""
+
+    timeframe: Timeframe
+    visible: bool
+    fed_by: int | None
+    feeds: tuple[int, ...]
+
+
+def ladder(timeframes: Sequence[Timeframe]) -> tuple[Rung, ...]:
+    """Arrange timeframes from small to large on one common lowest rung, added unseen when none of them fits into all.
+
+    Raises:
+        InvalidInput: no timeframes, or one named twice.
+    """
+    if not timeframes:
+        raise InvalidInput("timeframes is empty; name at least one, such as 1m")
+    for timeframe in timeframes:
+        if timeframes.count(timeframe) > 1:
+            raise InvalidInput(f"timeframe {timeframe} is named twice; name each once")
+    root = _common_root(timeframes)
+    ascending = sorted({root, *timeframes}, key=lambda timeframe: (timeframe, timeframe.unit))
+    ascending.remove(root)
+    ascending.insert(0, root)
+    fed_by = [None, *(_feeder(ascending, index) for index in range(1, len(ascending)))]
+    return tuple(
+        Rung(timeframe, timeframe in timeframes, fed_by[index], tuple(i for i, f in enumerate(fed_by) if f == index))
+        for index, timeframe in enumerate(ascending)
+    )
+
+
+def fits(smaller: Timeframe, larger: Timeframe) -> bool:
+    """Whether every bar of ``larger`` is made of whole bars of ``smaller``; 60s and 1m fit into each other."""
+    return smaller.nests_in(larger) or (smaller.is_intraday and smaller.length_ns == larger.length_ns)
+
+
+def _feeder(ascending: Sequence[Timeframe], index: int) -> int:
+    return max(below for below in range(index) if fits(ascending[below], ascending[index]))
+
+
+def _common_root(timeframes: Sequence[Timeframe]) -> Timeframe:
+    lengths = [timeframe.length_ns for timeframe in timeframes if timeframe.is_intraday]
+    if not lengths:
+        return Timeframe(TimeframeUnit.DAY, 1)
+    length = gcd(*lengths)
+    return next(
+        (timeframe for timeframe in timeframes if timeframe.length_ns == length),
+        Timeframe(TimeframeUnit.SECOND, length // NS_PER_SECOND),
+    )
