@@ -42,8 +42,9 @@ class IngestParams:
 
     ``clock`` says what tells time: ``system`` trusts our clock besides the stream, ``stream`` the stream alone, as a
     replay needs. ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard. At most
-    about ``buffer_bars`` bars wait for the database. State is saved with each batch of bars, and every ``state_interval_s``
-    seconds under ``state_name``; None keeps no state. At shutdown the database gets ``shutdown_grace_s`` seconds.
+    about ``buffer_bars`` bars wait for the database. State is saved with each batch of bars, and every
+    ``state_interval_s`` seconds under ``state_name``; None keeps no state. At shutdown the database gets
+    ``shutdown_grace_s`` seconds.
     """
 
     clock: Literal["system", "stream"] = "system"
