@@ -1,1 +1,50 @@
 """PostgreSQL and TimescaleDB: bars, saved state and the embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from escapement.storage.database import DBHandler
+from escapement.storage.embedded import embedded_server
+from escapement.storage.schema import require_head, upgrade
+
+__all__ = ["DBHandler", "database_url", "open_database"]
+
+
+@asynccontextmanager
+async def database_url(url: str | None, data_dir: Path) -> AsyncIterator[str]:
+    """Give ``url``, or without one that of the embedded server in ``data_dir``, which runs meanwhile, schema made.
+
+    Raises:
+        ConfigurationError: the data directory cannot be used.
+        StorageError: the embedded server does not start.
+    """
+    if url is not None:
+        yield url
+        return
+    async with AsyncExitStack() as stack:
+        server = embedded_server(data_dir)
+        own = await asyncio.to_thread(server.__enter__)
+        stack.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
+        await upgrade(own)
+        yield own
+
+
+@asynccontextmanager
+async def open_database(url: str | None, data_dir: Path, *, connections: int = 4) -> AsyncIterator[DBHandler]:
+    """Open the database that ``url`` names, or the embedded one in ``data_dir``.
+
+    Raises:
+        ConfigurationError: the URL or the data directory cannot be used.
+        SchemaMismatch: the database that ``url`` names has another schema; ``escapement db init`` makes it.
+        StorageError: the database does not answer or refuses.
+    """
+    async with (
+        database_url(url, data_dir) as found,
+        await DBHandler.open(found, connections=connections) as database,
+    ):
+        await require_head(database.pool)
+        yield database

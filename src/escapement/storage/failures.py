@@ -1,0 +1,41 @@
+"""Turning the driver's exceptions into ours, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from escapement.errors import SchemaMismatch, StorageError, StorageUnavailable
+
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # the server is starting, stopping, or cut us off
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the driver raises inside as a StorageError.
+
+    Raises:
+        StorageUnavailable: a later try may succeed.
+        SchemaMismatch: tables or columns are missing.
+        StorageError: anything else the database says.
+    """
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise SchemaMismatch(f"the database lacks what this program needs ({error}); run escapement db init") from error
+    except _GONE as error:
+        raise StorageUnavailable(f"the database does not answer: {error or type(error).__name__}") from error
+    except asyncpg.PostgresError as error:
+        raise StorageError(f"the database refused: {error}") from error
