@@ -65,7 +65,12 @@ class GatewayUnavailable(GatewayError):
 
 
 class GatewayRefused(GatewayError):
-    """The gateway answered that it will not do what was asked."""
+    """The gateway answered that it will not do what was asked; ``code`` is the endpoint's own error number."""
+
+    def __init__(self, message: str, *, endpoint: str = "", code: int | None = None) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.code = code
 
 
 class GatewayProtocolError(GatewayError):

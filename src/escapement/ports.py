@@ -14,7 +14,7 @@ from escapement.model import Bar, Timeframe, Trade
 
 @dataclass(frozen=True, slots=True)
 class TradesReceived:
-    """Trades of one contract that arrived together, in the order of arrival; ``received_ns`` is our clock, UTC."""
+    """Trades that arrived together, of any contracts, in the order of arrival; ``received_ns`` is our clock, UTC."""
 
     trades: tuple[Trade, ...]
     received_ns: int
