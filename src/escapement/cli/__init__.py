@@ -30,3 +30,7 @@ def main() -> None:
     except EscapementError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
+
+
+# Commands register themselves on ``app``, so they are imported after it.
+from escapement.cli import bars  # noqa: E402, F401

@@ -1,0 +1,5 @@
+"""``python -m escapement``."""
+
+from escapement.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""The vectorised path gives the bars of the streaming one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escapement.core.aggregation import OHLCBarAggregator
+from escapement.core.aggregation.columns import BarColumns, TradeColumns, aggregate_bars, aggregate_trades
+from escapement.errors import InvalidInput
+from escapement.model import NS_PER_SECOND, Bar, Timeframe, Trade
+from streams import ALL, CONTRACT, MONDAY_OPEN, WEEK, only_bars, streams, timeframe_sets
+
+
+def columns(trades: list[Trade]) -> TradeColumns:
+    return TradeColumns(
+        np.array([trade.at_ns for trade in trades], np.int64),
+        np.array([trade.price for trade in trades], np.float64),
+        np.array([trade.volume for trade in trades], np.int64),
+    )
+
+
+def bar_columns(timeframe: Timeframe, bars: list[Bar]) -> BarColumns:
+    def integers(name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.array([getattr(bar, name) for bar in bars], np.int64)
+
+    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([getattr(bar, name) for bar in bars], np.float64)
+
+    return BarColumns(
+        timeframe, integers("start_ns"), integers("end_ns"), floats("open"), floats("high"), floats("low"),
+        floats("close"), integers("volume"),
+    )  # fmt: skip
+
+
+def streamed(trades: list[Trade], timeframes: list[Timeframe]) -> list[Bar]:
+    stage = OHLCBarAggregator({CONTRACT: WEEK}, timeframes, tolerance_ns=0)
+    return only_bars([*stage.push_many(trades), *stage.finish()])
+
+
+@given(streams(), timeframe_sets)
+def test_bars_from_columns_equal_streamed_bars(trades: list[Trade], timeframes: list[Timeframe]) -> None:
+    built = aggregate_trades(columns(trades), WEEK, timeframes)
+    assert only_bars(bar for timeframe in timeframes for bar in built[timeframe].bars(CONTRACT)) == streamed(
+        trades, timeframes
+    )
+
+
+@given(streams(), timeframe_sets, st.randoms(use_true_random=False))
+def test_order_of_arrival_decides_only_among_equal_times(
+    trades: list[Trade], timeframes: list[Timeframe], chance: random.Random
+) -> None:
+    shuffled = list(trades)
+    chance.shuffle(shuffled)
+    in_time = sorted(shuffled, key=lambda trade: trade.at_ns)
+    assert repr(aggregate_trades(columns(shuffled), WEEK, timeframes)) == repr(
+        aggregate_trades(columns(in_time), WEEK, timeframes)
+    )
+
+
+@given(streams(), st.sampled_from(["15s", "1m", "5m", "1h", "1d"]))
+def test_larger_bars_from_bar_columns_equal_streamed_bars(trades: list[Trade], smaller: str) -> None:
+    small = Timeframe.parse(smaller)
+    larger = [timeframe for timeframe in ALL if small.nests_in(timeframe)]
+    built = aggregate_bars(bar_columns(small, streamed(trades, [small])), WEEK, larger)
+    assert only_bars(bar for timeframe in larger for bar in built[timeframe].bars(CONTRACT)) == streamed(trades, larger)
+
+
+GOOD = [Trade(CONTRACT, MONDAY_OPEN + n * NS_PER_SECOND, 5_000.0 + n, 1) for n in range(5)]
+FAULTS = [
+    (replace(GOOD[2], price=float("nan")), "trade 3 of 5: price nan is not a positive"),
+    (replace(GOOD[2], price=float("inf")), "trade 3 of 5: price inf"),
+    (replace(GOOD[2], price=0.0), r"trade 3 of 5: price 0\.0"),
+    (replace(GOOD[2], volume=-1), "trade 3 of 5: volume -1 is negative"),
+    (replace(GOOD[2], at_ns=MONDAY_OPEN - 1), "trade 3 of 5: at_ns .* is outside every session of week"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), FAULTS)
+def test_an_impossible_trade_is_named_by_row_and_field(fault: Trade, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        aggregate_trades(columns([*GOOD[:2], fault, *GOOD[3:]]), WEEK, [Timeframe.parse("1m")])
+
+
+def test_bars_that_do_not_fit_or_are_out_of_order_are_refused() -> None:
+    five = Timeframe.parse("5m")
+    bars = streamed([replace(GOOD[0], at_ns=MONDAY_OPEN + n * 300 * NS_PER_SECOND) for n in range(3)], [five])
+    with pytest.raises(InvalidInput, match="timeframe 7m cannot be built from 5m bars"):
+        aggregate_bars(bar_columns(five, bars), WEEK, [Timeframe.parse("7m")])
+    with pytest.raises(InvalidInput, match="bar 2 of 3 is not after the one before it"):
+        aggregate_bars(bar_columns(five, [bars[0], bars[0], bars[2]]), WEEK, [Timeframe.parse("1h")])
