@@ -6,10 +6,15 @@ Exit codes: 0 done; 1 the work failed or found something wrong; 2 a setting, arg
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from escapement import __version__
 from escapement.errors import ConfigurationError, EscapementError
+from escapement.logs import configure_logging, redact
+from escapement.settings import Settings, load_settings
 
 app = typer.Typer(
     name="escapement",
@@ -20,17 +25,47 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file; else config/settings.yaml when it is there.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take the options that every command shares."""
+    del version
+    context.obj = settings
+
+
+def settings_of(context: typer.Context, **overrides: Any) -> Settings:
+    """Load the settings a command runs with and set up logging by them.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    settings = load_settings(context.obj, **overrides)
+    configure_logging(settings.logging.level, settings.logging.format)
+    return settings
+
+
 def main() -> None:
     """Run the command line; errors raised on purpose end it with their message and an exit code, never a traceback."""
     try:
         app()
-    except ConfigurationError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
     except EscapementError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
+        for line in redact(str(error)).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
 
 
 # Commands register themselves on ``app``, so they are imported after it.
-from escapement.cli import bars  # noqa: E402, F401
+from escapement.cli import bars, config, ingest  # noqa: E402, F401

@@ -34,7 +34,9 @@ async def database_url(url: str | None, data_dir: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_database(url: str | None, data_dir: Path, *, connections: int = 4) -> AsyncIterator[DBHandler]:
+async def open_database(
+    url: str | None, data_dir: Path, *, connections: int = 4, timeout_s: float = 60.0
+) -> AsyncIterator[DBHandler]:
     """Open the database that ``url`` names, or the embedded one in ``data_dir``.
 
     Raises:
@@ -44,7 +46,7 @@ async def open_database(url: str | None, data_dir: Path, *, connections: int = 4
     """
     async with (
         database_url(url, data_dir) as found,
-        await DBHandler.open(found, connections=connections) as database,
+        await DBHandler.open(found, connections=connections, timeout_s=timeout_s) as database,
     ):
         await require_head(database.pool)
         yield database

@@ -1,0 +1,95 @@
+"""Binding the ports to the gateway and the database: the only place that knows all rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from escapement.calendars import calendar_for_contract
+from escapement.core.aggregation import OHLCBarAggregator
+from escapement.errors import ConfigurationError
+from escapement.model import SessionCalendar
+from escapement.projectx import GatewayClient, GatewayParams, HubParams, MarketFeed
+from escapement.services.ingest import Ingestion, IngestParams
+from escapement.settings import ContractSettings, IngestSettings, Settings
+from escapement.storage import DBHandler, open_database
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[DBHandler]:
+    """Open the database of the settings, or the embedded one.
+
+    Raises:
+        ConfigurationError: URL or data directory cannot be used.
+        StorageError: the database does not answer or has another schema.
+    """
+    url = settings.database.url
+    async with open_database(
+        None if url is None else url.get_secret_value(),
+        settings.data_dir,
+        connections=settings.database.connections,
+        timeout_s=settings.database.statement_timeout_seconds,
+    ) as handler:
+        yield handler
+
+
+def gateway_params(settings: Settings) -> GatewayParams:
+    """Return where the gateway is and who logs in.
+
+    Raises:
+        ConfigurationError: user name or API key is missing; a line for each.
+    """
+    gateway = settings.gateway
+    missing = []
+    if gateway.user_name is None:
+        missing.append("gateway.user_name is missing; set PROJECTX_USERNAME in the environment or .env")
+    if gateway.api_key is None:
+        missing.append("gateway.api_key is missing; set PROJECTX_API_KEY in the environment or .env")
+    if gateway.user_name is None or gateway.api_key is None:
+        raise ConfigurationError("\n".join(missing))
+    return GatewayParams(gateway.endpoints().api_url, gateway.user_name, gateway.api_key, gateway.timeout_seconds)
+
+
+def contract_calendars(contracts: Sequence[ContractSettings]) -> dict[str, SessionCalendar]:
+    """Return the calendar of each contract.
+
+    Raises:
+        ConfigurationError: no contracts, or one of an unknown product without a calendar.
+    """
+    if not contracts:
+        raise ConfigurationError(
+            "contracts is empty; name at least one in config/settings.yaml or with ESCAPEMENT_CONTRACTS, such as "
+            "CON.F.US.MES.Z26"
+        )
+    return {contract.id: calendar_for_contract(contract.id, contract.calendar) for contract in contracts}
+
+
+def ingest_params(ingest: IngestSettings, *, state_name: str | None = "ingest") -> IngestParams:
+    """Return how ingestion runs."""
+    return IngestParams(
+        clock=ingest.clock,
+        quiet_close_s=ingest.quiet_close_seconds,
+        buffer_bars=ingest.buffer_bars,
+        state_name=state_name,
+        state_interval_s=ingest.state_interval_seconds,
+        shutdown_grace_s=ingest.shutdown_grace_seconds,
+    )
+
+
+@asynccontextmanager
+async def ingestion(
+    settings: Settings, store: DBHandler, *, state_name: str | None = "ingest", hub: HubParams | None = None
+) -> AsyncIterator[Ingestion]:
+    """Build ingestion of the settings' contracts from the gateway into ``store``; run it inside the context.
+
+    Raises:
+        ConfigurationError: credentials or contracts are missing.
+    """
+    params = gateway_params(settings)
+    calendars = contract_calendars(settings.contracts)
+    aggregator = OHLCBarAggregator(
+        calendars, settings.timeframes, tolerance_ns=settings.ingest.tolerance_ms * 1_000_000
+    )
+    async with GatewayClient(params) as client:
+        feed = MarketFeed(client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub)
+        yield Ingestion(feed, store, aggregator, list(calendars), ingest_params(settings.ingest, state_name=state_name))
