@@ -45,8 +45,8 @@ class MarketFeed:
     ) -> None:
         subscriptions = [
             Subscription(method, (contract_id,))
+            for method in ("SubscribeContractQuotes", "SubscribeContractTrades")
             for contract_id in contract_ids
-            for method in ("SubscribeContractTrades", "SubscribeContractQuotes")
         ]
         self._hub = HubConnection(client, hub_url, subscriptions, params or HubParams(), name="market")
         self._codec = MarketCodec()

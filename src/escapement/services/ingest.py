@@ -62,7 +62,10 @@ class IngestParams:
 
 @dataclass(frozen=True, slots=True)
 class IngestStatistics:
-    """Counts since the start; ``bars_new`` were not in the store before, ``bars_waiting`` are in the buffer now."""
+    """Counts since the start; ``bars_new`` were not in the store before, ``bars_waiting`` are in the buffer now.
+
+    ``holes``: how often trades may have been missed; ``venue_time_ns``: the newest time heard, nanoseconds UTC.
+    """
 
     trades: int = 0
     late: int = 0
@@ -70,7 +73,7 @@ class IngestStatistics:
     bars: int = 0
     bars_new: int = 0
     bars_waiting: int = 0
-    disconnections: int = 0
+    holes: int = 0
     venue_time_ns: int = 0
 
 
@@ -102,7 +105,10 @@ class Ingestion:
         self._contract_ids = tuple(contract_ids)
         self._params = params
         self._now_ns = now_ns
+        self._live = False
         self._blind_since: dict[str, int] = {}
+        self._heard: dict[str, int] = {}
+        self._latest: dict[tuple[str, Timeframe], Bar] = {}
         self._waiting: list[Bar] = []
         self._work = asyncio.Event()
         self._room = asyncio.Event()
@@ -124,6 +130,10 @@ class Ingestion:
             InvalidInput: the contract or timeframe is not ingested.
         """
         return self._aggregator.forming(contract_id, timeframe)
+
+    def latest(self, contract_id: str, timeframe: Timeframe) -> Bar | None:
+        """Return the bar completed last, or None before the first."""
+        return self._latest.get((contract_id, timeframe))
 
     def stop(self) -> None:
         """Ask for an orderly end: the feed is closed, waiting bars and partial state are stored, ``run`` returns."""
@@ -181,17 +191,18 @@ class Ingestion:
                     self._take_trade(trade, event.received_ns)
             case VenueTime():
                 if not self._is_ahead(event.at_ns, event.received_ns):
-                    self._observe(event.contract_id, event.at_ns, event.received_ns)
-                    self._venue_time_ns = max(self._venue_time_ns, event.at_ns)
+                    self._hear(event.contract_id, event.at_ns)
                     self._keep(self._aggregator.advance_to(event.at_ns, contract_id=event.contract_id))
             case FeedLive():
                 log.info("feed_live", generation=event.generation)
-                if self._params.clock == "system":
-                    for contract_id in self._contract_ids:
-                        self._observe(contract_id, event.received_ns, event.received_ns)
+                self._live = True
+                for contract_id in self._contract_ids:
+                    heard_ns = event.received_ns if self._params.clock == "system" else self._heard.get(contract_id)
+                    if heard_ns is not None:
+                        self._observe(contract_id, heard_ns)
             case FeedLost():
                 log.warning("feed_lost", generation=event.generation, cause=event.cause)
-                self._counts["disconnections"] += 1
+                self._counts["holes"] += 1
                 self._go_blind()
 
     def _take_trade(self, trade: Trade, received_ns: int) -> None:
@@ -203,27 +214,32 @@ class Ingestion:
                 )
             )
             return
-        if trade.contract_id in self._blind_since:
-            self._observe(trade.contract_id, trade.at_ns, received_ns)
+        self._hear(trade.contract_id, trade.at_ns)
         outcomes = self._aggregator.push(trade)
         if outcomes:
             self._keep(outcomes)
-        self._venue_time_ns = max(self._venue_time_ns, trade.at_ns)
 
     def _is_ahead(self, at_ns: int, received_ns: int) -> bool:
         """One wild time stamp would close every bar up to it, so where our clock can judge, it does."""
         return self._params.clock == "system" and at_ns > received_ns + FURTHEST_AHEAD_NS
 
+    def _hear(self, contract_id: str, at_ns: int) -> None:
+        """Take note of the venue's time; once live it ends the blindness that no clock of ours may end."""
+        self._heard[contract_id] = at_ns
+        self._venue_time_ns = max(self._venue_time_ns, at_ns)
+        if self._live and contract_id in self._blind_since:
+            self._observe(contract_id, at_ns)
+
     def _go_blind(self) -> None:
+        self._live = False
+        self._heard.clear()
         for contract_id in self._contract_ids:
             self._blind_since.setdefault(contract_id, self._aggregator.watermark_ns(contract_id))
 
-    def _observe(self, contract_id: str, at_ns: int, received_ns: int) -> None:
+    def _observe(self, contract_id: str, from_ns: int) -> None:
         since = self._blind_since.pop(contract_id, None)
         if since is not None:
-            # The first quote after subscribing can be an old one, so our clock says since when we listen, if it may.
-            until_ns = received_ns if self._params.clock == "system" else at_ns
-            self._aggregator.mark_unobserved(since, until_ns, contract_id=contract_id)
+            self._aggregator.mark_unobserved(since, from_ns, contract_id=contract_id)
 
     def _keep(self, outcomes: Sequence[TradeOutcome]) -> None:
         for outcome in outcomes:
@@ -231,6 +247,7 @@ class Ingestion:
                 case Bar():
                     self._counts["bars"] += 1
                     self._waiting.append(outcome)
+                    self._latest[outcome.contract_id, outcome.timeframe] = outcome
                 case LateTrade():
                     self._counts["late"] += 1
                     self._report("trade_late", outcome.trade, self._counts["late"], watermark_ns=outcome.watermark_ns)

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from escapement.storage.database import DBHandler
+from escapement.storage.database import DBHandler, Series
 from escapement.storage.embedded import embedded_server
 from escapement.storage.schema import require_head, upgrade
 
-__all__ = ["DBHandler", "database_url", "open_database"]
+__all__ = ["DBHandler", "Series", "database_url", "open_database"]
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +12,7 @@ import asyncpg
 import orjson
 
 from escapement.errors import ConfigurationError, StorageError
-from escapement.model import Bar, Timeframe
+from escapement.model import Bar, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
 from escapement.storage.failures import translated
@@ -25,8 +27,21 @@ _INSERT_STAGED = queries.load("insert_staged_bars")
 _CREATE_STAGING = queries.load("create_staging")
 _LATEST = queries.load("latest_bar")
 _BETWEEN = queries.load("bars_between")
+_COUNTS = queries.load("bar_counts")
 _LOAD_STATE = queries.load("load_state")
 _SAVE_STATE = queries.load("save_state")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What is stored of one contract and timeframe; ``first`` and ``last`` are bar timestamps, UTC."""
+
+    contract_id: str
+    timeframe: Timeframe
+    bars: int
+    not_whole: int
+    first: datetime
+    last: datetime
 
 
 class DBHandler:
@@ -118,6 +133,18 @@ class DBHandler:
         with translated():
             rows = await self._pool.fetch(_BETWEEN, contract_id, int(timeframe.unit), timeframe.value, *moments)
         return [_bar(contract_id, timeframe, row) for row in rows]
+
+    async def series(self) -> list[Series]:
+        """Return what is stored of each contract and timeframe."""
+        with translated():
+            rows = await self._pool.fetch(_COUNTS)
+        return [
+            Series(
+                row["contract_id"], Timeframe(TimeframeUnit(row["timeframe_unit"]), row["timeframe_value"]),
+                row["bars"], row["not_whole"], row["first"], row["last"],
+            )
+            for row in rows
+        ]  # fmt: skip
 
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name``, or None."""
