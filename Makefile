@@ -1,0 +1,50 @@
+# GNU make 3.81, as macOS has it, and any POSIX userland suffice. All a machine needs is Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test lint bench pins
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/.installed ## install the program and what it needs into .venv
+
+demo: $(VENV)/.installed ## a synthetic market through simulator, client and aggregator into a database, in a minute
+	$(BIN)/escapement demo $(ARGS)
+
+test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some)
+	@if command -v npm >/dev/null 2>&1; then \
+	    if [ -f tests/js/package.json ]; then \
+	        npm install --prefix tests/js --no-package-lock --no-audit --no-fund --loglevel=error; fi; \
+	else echo "Without npm, tests that need it are left out (in CI they fail)."; fi
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## check style, types and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## run every benchmark in turn
+	@for program in benchmarks/*.py; do \
+	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
+
+pins: $(VENV)/.installed-dev ## resolve pyproject.toml to the pins (ARGS=--upgrade for newer ones)
+	$(BIN)/python -m pip install --quiet uv
+	tools/pin_requirements.sh $(BIN)/python $(ARGS)
+
+# A virtual environment whose making was cut short has no pip and is made again.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or later is needed and '$(PYTHON)' is not; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+	    echo "Python's venv module does not work; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
