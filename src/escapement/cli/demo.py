@@ -39,7 +39,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the invented session.")] = 1,
     calendar: Annotated[str | None, typer.Option(help="Trading sessions; else by product.")] = None,
 ) -> None:
-    """Stream a session from a simulated gateway into bars in the embedded database; --trades and --bars replay files."""
+    """Stream a session from a simulated gateway into the embedded database; --trades and --bars replay files."""
     settings = settings_of(context, logging={"level": "warning"})
     stream = replayed(trades or [], bars or [], contract or [], "2025-03-17", 15.0, seed, calendar)
     contracts = sorted({trade.contract_id for trade in stream})

@@ -31,8 +31,9 @@ class VirtualClock:
         self._anchor_ns = start_ns
         self._anchor_s = time.monotonic()
 
-    def start(self) -> None:
-        """Let time pass from here."""
+    def start(self, at_ns: int | None = None) -> None:
+        """Let time pass from here, or from a later moment."""
+        self.now_ns = max(self.now_ns, at_ns or 0)
         self._anchor_ns, self._anchor_s = self.now_ns, time.monotonic()
         self._running.set()
 
@@ -69,9 +70,13 @@ class Moment:
 
 
 async def moments(clock: VirtualClock, trades: Iterable[Trade], end_ns: int) -> AsyncIterator[Moment]:
-    """Yield the trades as their time comes, and the passing of time between and after them up to ``end_ns``."""
+    """Yield the trades as their time comes, and the passing of time between them; then jump to ``end_ns``.
+
+    Time begins with the first trade: the rest of a session that the data does not cover is not waited for.
+    """
     waiting = iter(trades)
     following = next(waiting, None)
+    clock.start(None if following is None else following.at_ns)
     while following is not None:
         async for now_ns in clock.pass_until(following.at_ns):
             yield Moment(now_ns, ())
@@ -82,6 +87,5 @@ async def moments(clock: VirtualClock, trades: Iterable[Trade], end_ns: int) -> 
             following = next(waiting, None)
         clock.now_ns = max(clock.now_ns, due[-1].at_ns)
         yield Moment(clock.now_ns, tuple(due))
-    async for now_ns in clock.pass_until(end_ns):
-        yield Moment(now_ns, ())
+    clock.now_ns = end_ns
     yield Moment(end_ns, ())

@@ -177,7 +177,6 @@ class Simulator:
         wanted = list({trade.contract_id for trade in self._trades})
         if self._config.audience != "ignore":
             await self._audience.wait_for(wanted)
-        self._clock.start()
         async for moment in moments(self._clock, self._trades, self.end_ns):
             if self._config.audience == "always":
                 await self._audience.wait_for(wanted)

@@ -7,11 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import structlog
+
+from escapement.errors import StorageUnavailable
 from escapement.storage.database import DBHandler, Series
-from escapement.storage.embedded import embedded_server
+from escapement.storage.embedded import embedded_server, revive
 from escapement.storage.schema import require_head, upgrade
 
 __all__ = ["DBHandler", "Series", "database_url", "open_database"]
+
+log = structlog.get_logger(service="database")
+
+_CHECK_S = 1.0
 
 
 @asynccontextmanager
@@ -30,7 +37,23 @@ async def database_url(url: str | None, data_dir: Path) -> AsyncIterator[str]:
         own = await asyncio.to_thread(server.__enter__)
         stack.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
         await upgrade(own)
-        yield own
+        watch = asyncio.create_task(_keep_alive(data_dir))
+        try:
+            yield own
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _keep_alive(data_dir: Path) -> None:
+    """Start the embedded server again whenever it dies, as a system's supervisor does for a server of its own."""
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        try:
+            if await asyncio.to_thread(revive, data_dir):
+                log.error("database_revived", data_dir=str(data_dir))
+        except StorageUnavailable as error:
+            log.error("database_dead", reason=str(error))  # noqa: TRY400 - the message says it all
 
 
 @asynccontextmanager

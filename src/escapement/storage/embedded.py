@@ -67,6 +67,20 @@ def embedded_server(data_dir: Path) -> Iterator[str]:
                     _stop(directory)
 
 
+def revive(data_dir: Path) -> bool:
+    """Start the server again if it died while in use; return whether it had to be. Blocks while starting.
+
+    Raises:
+        StorageUnavailable: the server does not start.
+    """
+    directory = data_dir.expanduser().resolve() / "postgres"
+    if _answers(directory):
+        return False
+    with _alone(directory):
+        _ensure_running(directory)
+    return True
+
+
 def is_running(data_dir: Path) -> bool:
     """Whether a server answers for ``data_dir``."""
     return _answers(data_dir.expanduser().resolve() / "postgres")
