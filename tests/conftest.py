@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,14 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this machine has no data for, except in CI, where that is a failure."""
-    if os.environ.get("CI") or os.environ.get("ESCAPEMENT_SHARED") or (Path(__file__).parents[2] / "shared").is_dir():
+    """Leave out what this machine has no data or no program for, except in CI, where that is a failure."""
+    if os.environ.get("CI"):
         return
-    left_out = [item for item in items if item.get_closest_marker("shared")]
+    absent = set()
+    if not os.environ.get("ESCAPEMENT_SHARED") and not (Path(__file__).parents[2] / "shared").is_dir():
+        absent.add("shared")
+    if shutil.which("node") is None or not (Path(__file__).parent / "js" / "node_modules").is_dir():
+        absent.add("node")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
