@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from escapement.calendars import calendar
-
 from escapement.core.aggregation import DEFAULT_TOLERANCE_NS, OHLCBarAggregator
 from escapement.model import Timeframe, Trade
 from escapement.moments import ns_from_iso
