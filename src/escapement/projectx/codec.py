@@ -18,7 +18,9 @@ RECORD_SEPARATOR = b"\x1e"
 INVOCATION, COMPLETION, PING, CLOSE = 1, 3, 6, 7
 _NO_ARGUMENTS = msgspec.Raw(b"null")
 _SIDES = {0: AggressorSide.BUY, 1: AggressorSide.SELL}
-_MINUTES_KEPT = 1_440
+_REMEMBERED = 4_096
+_UTC = ("+00:00", "Z")
+_NS_PER_DIGIT = [int(10.0 ** (9 - digits)) for digits in range(10)]
 
 
 class Record(msgspec.Struct, rename="camel"):
@@ -65,10 +67,10 @@ def record(message: dict[str, object]) -> str:
 
 
 class MarketCodec:
-    """Reads the payloads of the market hub. It remembers recent minutes, because trades share them."""
+    """Reads the payloads of the market hub. It remembers recent seconds, because trades share them."""
 
     def __init__(self) -> None:
-        self._minutes: dict[str, int] = {}
+        self._seconds: dict[str, int] = {}
 
     def trades(self, arguments: msgspec.Raw) -> tuple[Trade, ...]:
         """Read the arguments of ``GatewayTrade``: contract id, and a list of trades or one.
@@ -106,20 +108,18 @@ class MarketCodec:
             raise FeedProtocolError(f"GatewayQuote cannot be read: {error}") from None
 
     def _time(self, text: str) -> int:
-        """Return nanoseconds UTC; the usual form in UTC is read in pieces, which is several times quicker."""
-        if text.endswith("+00:00"):
-            body = text[17:-6]
-        elif text.endswith("Z"):
-            body = text[17:-1]
-        else:
-            return ns_from_iso(text)
-        minute = self._minutes.get(text[:17])
-        if minute is None:
-            minute = ns_from_iso(text[:17] + "00Z")
-            if len(self._minutes) >= _MINUTES_KEPT:
-                self._minutes.clear()
-            self._minutes[text[:17]] = minute
-        second, _, fraction = body.partition(".")
-        if len(second) != 2 or not (second + fraction).isdecimal() or not body.isascii() or second > "59":
-            return ns_from_iso(text)
-        return minute + int(second) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
+        """Return nanoseconds UTC. The usual form in UTC is taken apart, several times quicker than reading it whole.
+
+        Raises:
+            InvalidInput: no ISO 8601 time, or no zone.
+        """
+        second = self._seconds.get(text[:19])
+        if second is None:
+            second = ns_from_iso(text[:19] + "Z")
+            if len(self._seconds) >= _REMEMBERED:
+                self._seconds.clear()
+            self._seconds[text[:19]] = second
+        digits = text[20:-6] if text.endswith("+00:00") else text[20:-1]
+        if digits.isdecimal() and digits.isascii() and len(digits) <= 9 and text[19] == "." and text.endswith(_UTC):
+            return second + int(digits) * _NS_PER_DIGIT[len(digits)]
+        return ns_from_iso(text)
