@@ -5,29 +5,39 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
+_NAME = r"(?:api[_-]?key|token|passw(?:or)?d|secret)"
+_ANY_NAME = rf"(?:{_NAME}|authorization)\\*['\"]?\s*[:=]\s*b?\\*"
 _SECRETS = (
-    re.compile(r"(?i)(access_token=|bearer\s+|authorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\"&>,)]+"),
-    re.compile(r"(?i)((?:api_?key|token|password|secret)['\"]?\s*[:=]\s*['\"]?)[^\s'\"&>,)}]+"),
-    re.compile(r"(://[^/\s:@]+:)[^@\s/]+(?=@)"),
-    re.compile(r"()\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"),
+    # A quoted value, to its closing quote.
+    re.compile(rf"(?i)({_ANY_NAME}')[^']*"),
+    re.compile(rf"(?i)({_ANY_NAME}\")[^\"]*"),
+    re.compile(r"(?i)(\bauthorization\s*[:=]\s*)[^'\"\r\n]+"),
+    re.compile(r"(?i)(\bbearer\s+)[^\s'\",}]+"),
+    re.compile(rf"(?i)({_NAME}\s*=\s*|{_NAME}['\"]?:\s*)(?![\s'\"]|b['\"])[^\s'\"&>,)}}\]]+"),
+    # The password of a URL, to the last @, because passwords are not always quoted as they should be.
+    re.compile(r"(://[^/\s:@'\"]*:)[^\s'\"]*(?=@)"),
+    # A JWT, wherever it stands.
+    re.compile(r"()\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"),
 )
 
 
 def redact(text: str) -> str:
     """Return ``text`` with tokens, keys and the passwords of URLs masked."""
     for pattern in _SECRETS:
-        text = pattern.sub(rf"\1{MASK}", text)
+        text = pattern.sub(rf"\g<1>{MASK}", text)
     return text
 
 
 def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Send all logs to standard error: events with fields, as JSON or readable.
+    """Send all logs to standard error: events with fields, as JSON or readable; also what crashes the program.
 
     Args:
         level: debug, info, warning or error.
@@ -38,44 +48,62 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _redact_event,
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
-    )
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if readable else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(readable=readable)],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Libraries speak only when something is wrong, except when everything is asked for.
-    for name in ("alembic", "sqlalchemy", "asyncio", "aiohttp"):
+    for name in ("alembic", "sqlalchemy", "asyncio", "aiohttp", "asyncpg", "stamina"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    sys.excepthook = _log_crash
+
+
+def _renderer(*, readable: bool) -> Processor:
+    if readable:
+        # Exceptions come as text, because secrets were masked in it.
+        return structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    return structlog.processors.JSONRenderer()
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
 
 
 def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {key: _redact_value(key, value) for key, value in event.items()}
+    return {redact(str(key)): _redact_value(str(key), value) for key, value in event.items()}
 
 
 def _redact_value(key: str, value: object) -> object:
     if key in {"_record", "_from_structlog"} or value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, dict):
-        return {inner: _redact_value(str(inner), item) for inner, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redact_value(key, item) for item in value]
-    if re.fullmatch(r"(?i).*(api_?key|token|password|secret|authorization)", key):
+    if re.search(rf"(?i)(?:{_NAME}|authorization)$", key):
         return MASK
-    return redact(str(value))
+    if isinstance(value, Mapping):
+        return {redact(str(inner)): _redact_value(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redact_value(key, item) for item in value]
+    return redact(value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import orjson
 import typer
 import yaml
 
 from escapement.cli import app, settings_of
+from escapement.settings import load_settings_with_origins
 
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
@@ -18,12 +20,14 @@ app.add_typer(config_app, name="config")
 def show(
     context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False
 ) -> None:
-    """Print every setting in force, secrets masked."""
-    values = settings_of(context).model_dump(mode="json")
+    """Print every setting in force, secrets masked; YAML tells where each came from."""
+    settings, origins = load_settings_with_origins(context.obj)
+    values = settings.model_dump(mode="json")
     if json:
         typer.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2))
     else:
-        typer.echo(yaml.safe_dump(values, sort_keys=False), nl=False)
+        for line in _yaml(values, origins):
+            typer.echo(line)
 
 
 @config_app.command()
@@ -32,3 +36,15 @@ def check(context: typer.Context) -> None:
     settings = settings_of(context)
     contracts = ", ".join(contract.id for contract in settings.contracts) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")
+
+
+def _yaml(values: Mapping[str, Any], origins: Mapping[str, str], section: str = "") -> Iterator[str]:
+    indent = "  " if section else ""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield f"{name}:"
+            yield from _yaml(value, origins, f"{name}.")
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1_000)
+            text = text.removesuffix("...\n").strip()  # the end of a document that is a bare scalar
+            yield f"{indent}{name}: {text}  # {origins[section + name]}"

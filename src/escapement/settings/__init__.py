@@ -1,0 +1,130 @@
+"""Every setting, typed, from a YAML file, ``.env`` and the environment.
+
+Later sources win: defaults, then the YAML file, then ``.env``, then the environment, then a command's own options. A
+variable is named ``ESCAPEMENT_SECTION__NAME`` (``ESCAPEMENT_LOGGING__LEVEL``); the few in ``sources.VARIABLES`` have
+other names too. Unknown keys and variables, wrong types and impossible values are refused, all at once, a line each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from escapement.errors import ConfigurationError
+from escapement.settings.sections import (
+    ContractSettings,
+    DatabaseSettings,
+    GatewaySettings,
+    IngestSettings,
+    LoggingSettings,
+    Settings,
+    setting_paths,
+)
+from escapement.settings.sources import (
+    SETTINGS_VARIABLE,
+    Gathered,
+    lay_over_variables,
+    lay_over_yaml,
+    read_dotenv,
+    suggestion,
+)
+
+__all__ = [
+    "ContractSettings",
+    "DatabaseSettings",
+    "GatewaySettings",
+    "IngestSettings",
+    "LoggingSettings",
+    "Settings",
+    "load_settings",
+    "load_settings_with_origins",
+    "setting_paths",
+]
+
+_DEFAULT_FILE = Path("config/settings.yaml")
+_DOTENV = Path(".env")
+
+
+def load_settings(file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings in force.
+
+    Args:
+        file: the YAML file; else the one ``ESCAPEMENT_SETTINGS`` names; else ``config/settings.yaml`` if it is there.
+        environ: in place of the process's environment.
+        overrides: sections or values that win over everything, as nested dictionaries.
+
+    Raises:
+        ConfigurationError: something cannot be used; the message has a line for each fault.
+    """
+    return load_settings_with_origins(file, environ=environ, **overrides)[0]
+
+
+def load_settings_with_origins(
+    file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> tuple[Settings, dict[str, str]]:
+    """Read the settings in force, as ``load_settings`` does, and where each came from, by its path."""
+    gathered = _gather(file, dict(os.environ if environ is None else environ), overrides)
+    try:
+        settings = Settings.model_validate(gathered.values)
+    except ValidationError as error:
+        gathered.faults += [_describe(fault, gathered) for fault in error.errors()]
+    if gathered.faults:
+        raise ConfigurationError("\n".join(gathered.faults))
+    return settings, {path: gathered.origins.get(path, "default") for path in setting_paths()}
+
+
+def _gather(file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Gathered:
+    gathered = Gathered()
+    dotenv = read_dotenv(_DOTENV, gathered.faults)
+    named = environ.get(SETTINGS_VARIABLE) or dotenv.get(SETTINGS_VARIABLE)
+    chosen = file or (Path(named) if named else None)
+    if chosen is None and _DEFAULT_FILE.exists():
+        chosen = _DEFAULT_FILE
+    if chosen is not None:
+        lay_over_yaml(gathered, chosen)
+    lay_over_variables(gathered, dotenv, str(_DOTENV), setting_paths())
+    lay_over_variables(gathered, environ, "environment", setting_paths())
+    gathered.lay_over(overrides, {}, "command line")
+    return gathered
+
+
+def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        what = f"{path} is no setting{suggestion(path.rpartition('.')[2], _siblings(path))}"
+    else:
+        reason = fault["msg"].removeprefix("Value error, ")
+        what = f"{path}{_shown(path, fault['input'])}: {reason[0].lower()}{reason[1:]}"
+    return f"{gathered.origin(path)}: {what}"
+
+
+def _shown(path: str, value: object) -> str:
+    """Return the value to show in a fault: nothing that is or may hold a secret."""
+    holds_secret = path not in setting_paths() and not path.startswith(("contracts.", "timeframes."))
+    if holds_secret or path in _secret_paths() or not isinstance(value, str | int | float) or "@" in str(value):
+        return ""
+    return f" {value!r}"
+
+
+def _secret_paths() -> list[str]:
+    return [
+        f"{section}.{name}"
+        for section, outer in Settings.model_fields.items()
+        if isinstance(outer.annotation, type) and issubclass(outer.annotation, BaseModel)
+        for name, inner in outer.annotation.model_fields.items()
+        if SecretStr in getattr(inner.annotation, "__args__", ())
+    ]
+
+
+def _siblings(path: str) -> list[str]:
+    section = path.rpartition(".")[0]
+    if section.startswith("contracts."):
+        return list(ContractSettings.model_fields)
+    if not section:
+        return list(Settings.model_fields)
+    return [known.rpartition(".")[2] for known in setting_paths() if known.rpartition(".")[0] == section]

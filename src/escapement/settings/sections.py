@@ -1,0 +1,196 @@
+"""What can be set: small frozen sections, each handed only to whom it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    model_validator,
+)
+
+from escapement.calendars import calendar_names
+from escapement.errors import InvalidInput, InvalidTimeframe
+from escapement.model import Timeframe
+from escapement.projectx import Endpoints, endpoints
+
+
+def _split(value: object) -> object:
+    """Let a list stand in one environment variable, separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("is not a number")  # noqa: TRY004 - what pydantic turns into a fault of the field
+    return value
+
+
+def _timeframe(value: object) -> object:
+    try:
+        return Timeframe.parse(value) if isinstance(value, str) else value
+    except InvalidTimeframe as error:
+        raise ValueError(str(error)) from None
+
+
+def _once_each(timeframes: tuple[Timeframe, ...]) -> tuple[Timeframe, ...]:
+    for timeframe in timeframes:
+        if timeframes.count(timeframe) > 1:
+            raise ValueError(f"{timeframe} stands there twice; name each once")
+    return timeframes
+
+
+def _contract(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+def _calendar(value: object) -> object:
+    if value is not None and value not in calendar_names():
+        raise ValueError(f"is unknown; use one of {', '.join(calendar_names())}")
+    return value
+
+
+def _firm(value: str) -> str:
+    try:
+        endpoints(value)
+    except InvalidInput as error:
+        raise ValueError(str(error).partition(" is unknown; ")[2]) from None
+    return value
+
+
+def _postgresql(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("is no PostgreSQL URL; write postgresql://user:password@host:port/database")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or any(character.isspace() for character in value):
+        raise ValueError("is no web address; write https://host or http://host:port")
+    return value.rstrip("/")
+
+
+def _user_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("escapement"))
+
+
+def _directory(value: object) -> object:
+    if value is None:
+        return _user_data_dir()
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_no_flag), Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_no_flag), Field(ge=1)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+TimeframeName = Annotated[Timeframe, BeforeValidator(_timeframe), PlainSerializer(str, return_type=str)]
+
+
+class _Section(BaseModel):
+    # Inputs stay out of pydantic's own error texts, because they may be secrets.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class ContractSettings(_Section):
+    """A contract to work on, by the gateway's id; ``calendar`` is needed for products that are not well known."""
+
+    id: str = Field(min_length=1)
+    calendar: Annotated[str | None, BeforeValidator(_calendar)] = None
+
+
+class DatabaseSettings(_Section):
+    """Where data is kept; without ``url`` an embedded server runs in the data directory."""
+
+    url: Annotated[SecretStr | None, AfterValidator(_postgresql)] = None
+    connections: Annotated[Count, Field(le=100)] = 4
+    statement_timeout_seconds: Seconds = 60.0
+
+
+class GatewaySettings(_Section):
+    """Which gateway, and who logs in. The three URLs, given together, take the place of ``firm``."""
+
+    firm: Annotated[str, AfterValidator(_firm)] = "topstepx"
+    api_url: WebAddress | None = None
+    market_hub_url: WebAddress | None = None
+    user_hub_url: WebAddress | None = None
+    user_name: str | None = None
+    api_key: SecretStr | None = None
+    timeout_seconds: Seconds = 20.0
+
+    @model_validator(mode="after")
+    def _all_urls_or_none(self) -> Self:
+        urls = self.api_url, self.market_hub_url, self.user_hub_url
+        if any(urls) and not all(urls):
+            raise ValueError("api_url, market_hub_url and user_hub_url belong together; give all three or none")
+        return self
+
+    def endpoints(self) -> Endpoints:
+        """Return where the gateway is."""
+        if self.api_url and self.market_hub_url and self.user_hub_url:
+            return Endpoints(self.api_url, self.market_hub_url, self.user_hub_url)
+        return endpoints(self.firm)
+
+
+class IngestSettings(_Section):
+    """How trades become bars; see docs/ingest.md."""
+
+    tolerance_ms: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=60_000)] = 100
+    clock: Literal["system", "stream"] = "system"
+    quiet_close_seconds: Seconds = 2.0
+    buffer_bars: Count = 100_000
+    state_interval_seconds: Seconds = 10.0
+    shutdown_grace_seconds: Seconds = 60.0
+
+
+class LoggingSettings(_Section):
+    """What is logged to standard error and how; ``auto`` is readable on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+def _each_contract_once(contracts: tuple[ContractSettings, ...]) -> tuple[ContractSettings, ...]:
+    ids = [contract.id for contract in contracts]
+    for contract_id in ids:
+        if ids.count(contract_id) > 1:
+            raise ValueError(f"{contract_id} stands there twice; name each once")
+    return contracts
+
+
+class Settings(_Section):
+    """All settings; functions elsewhere receive only the section they need."""
+
+    data_dir: Annotated[Path, BeforeValidator(_directory)] = Field(default_factory=_user_data_dir)
+    contracts: Annotated[
+        tuple[Annotated[ContractSettings, BeforeValidator(_contract)], ...],
+        BeforeValidator(_split),
+        AfterValidator(_each_contract_once),
+    ] = ()
+    timeframes: Annotated[
+        tuple[TimeframeName, ...], BeforeValidator(_split), AfterValidator(_once_each), Field(min_length=1)
+    ] = tuple(Timeframe.parse(text) for text in ("1m", "5m", "15m", "1h", "4h", "1d"))
+    database: DatabaseSettings = DatabaseSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    ingest: IngestSettings = IngestSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+
+def setting_paths() -> Iterator[str]:
+    """Name every setting by its path, such as ``logging.level``; lists count as one."""
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from (f"{name}.{inner}" for inner in section.model_fields)
+        else:
+            yield name
