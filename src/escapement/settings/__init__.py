@@ -98,8 +98,8 @@ def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
     if fault["type"] == "extra_forbidden":
         what = f"{path} is no setting{suggestion(path.rpartition('.')[2], _siblings(path))}"
     else:
-        reason = fault["msg"].removeprefix("Value error, ")
-        what = f"{path}{_shown(path, fault['input'])}: {reason[0].lower()}{reason[1:]}"
+        reason = fault["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+        what = f"{path}{_shown(path, fault['input'])}: {reason}"
     return f"{gathered.origin(path)}: {what}"
 
 

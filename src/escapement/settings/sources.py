@@ -134,10 +134,13 @@ def lay_over_variables(gathered: Gathered, variables: Mapping[str, str], source:
             gathered.lay_over({section: {last: value}} if section else {last: value}, {}, f"{source} variable {name}")
     for name in variables:
         if name.startswith(PREFIX) and name not in settings and not name.startswith(_OTHER_VARIABLES):
-            gathered.faults.append(f"{source} variable {name} is no setting{suggestion(name, settings)}")
+            gathered.faults.append(f"{source} variable {name} is no setting{suggestion(name, settings, PREFIX)}")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant, or all of them."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+def suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Say which known name was probably meant, or all of them; a ``prefix`` makes no names alike."""
+    bare = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+    close = difflib.get_close_matches(name.removeprefix(prefix), bare, n=1)
+    return (
+        f"; did you mean {prefix}{close[0]}?" if close else f"; known are {', '.join(prefix + each for each in bare)}"
+    )
