@@ -64,13 +64,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Ingestion, DBHandle
     async with (
         wiring.database(settings) as database,
         wiring.ingestion(settings, database, hub=QUICK) as ingestion,
+        asyncio.TaskGroup() as group,  # so that ingestion that fails ends the test at once
     ):
-        task = asyncio.create_task(ingestion.run())
-        try:
-            yield ingestion, database
-        finally:
-            ingestion.stop()
-            await task
+        group.create_task(ingestion.run())
+        yield ingestion, database
+        ingestion.stop()
 
 
 async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:

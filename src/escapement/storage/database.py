@@ -23,6 +23,7 @@ _COLUMNS = (
     "ends_at", "whole",
 )  # fmt: skip
 _INSERT = queries.load("insert_bars")
+_INSERT_WITH_STATE = queries.load("insert_bars_with_state")
 _INSERT_STAGED = queries.load("insert_staged_bars")
 _CREATE_STAGING = queries.load("create_staging")
 _LATEST = queries.load("latest_bar")
@@ -69,10 +70,12 @@ class DBHandler:
         """
         try:
             with translated():
+                # No connections in reserve: the pool would fill the log while the server is away.
                 pool = await asyncpg.create_pool(
-                    url, min_size=1, max_size=connections, command_timeout=timeout_s, timeout=10,
+                    url, min_size=0, max_size=connections, command_timeout=timeout_s, timeout=10,
                     server_settings={"application_name": "escapement"},
                 )  # fmt: skip
+                await pool.fetchval("SELECT 1")
         except ValueError:
             # The driver's message repeats parts of the URL, which may hold the password.
             raise ConfigurationError(
@@ -114,12 +117,14 @@ class DBHandler:
 
     async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
         """Store bars and a stage's state in one transaction; return how many bars were new or replaced."""
+        text = orjson.dumps(state).decode()
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
-                if len(bars) >= COPY_FROM:
+            if len(bars) >= COPY_FROM:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await connection.execute(_SAVE_STATE, name, text)
                     return await _copy(connection, bars)
-                return _count(await connection.execute(_INSERT, *_columns(bars))) if bars else 0
+            status: str = await self._pool.execute(_INSERT_WITH_STATE, *_columns(bars), name, text)
+            return _count(status)
 
     async def latest_bar(self, contract_id: str, timeframe: Timeframe) -> Bar | None:
         """Return the newest stored bar, or None."""

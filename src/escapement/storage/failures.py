@@ -13,6 +13,7 @@ _GONE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut in the middle of a conversation
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # the server is starting, stopping, or cut us off
     asyncpg.InsufficientResourcesError,  # disk full, too many connections
