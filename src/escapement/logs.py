@@ -21,7 +21,8 @@ _SECRETS = (
     re.compile(rf"(?i)({_ANY_NAME}\")[^\"]*"),
     re.compile(r"(?i)(\bauthorization\s*[:=]\s*)[^'\"\r\n]+"),
     re.compile(r"(?i)(\bbearer\s+)[^\s'\",}]+"),
-    re.compile(rf"(?i)({_NAME}\s*=\s*|{_NAME}['\"]?:\s*)(?![\s'\"]|b['\"])[^\s'\"&>,)}}\]]+"),
+    # Not a call, which is the source line of a trace.
+    re.compile(rf"(?i)({_NAME}\s*=\s*|{_NAME}['\"]?:\s*)(?![\s'\"]|b['\"]|[\w.]+\()[^\s'\"&>,)}}\]]+"),
     # The password of a URL, to the last @, because passwords are not always quoted as they should be.
     re.compile(r"(://[^/\s:@'\"]*:)[^\s'\"]*(?=@)"),
     # A JWT, wherever it stands.

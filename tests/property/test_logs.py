@@ -136,7 +136,13 @@ async def test_a_task_that_fails_unseen_is_logged_without_its_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["token refreshed", "bar_stored contract=CON.F.US.MES.Z26", "http://127.0.0.1:80/hubs/market?a=b"]
+    "text",
+    [
+        "token refreshed",
+        "bar_stored contract=CON.F.US.MES.Z26",
+        "http://127.0.0.1:80/hubs/market?a=b",
+        "    token = self._client.token()",
+    ],
 )
 def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
