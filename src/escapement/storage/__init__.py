@@ -12,9 +12,10 @@ import structlog
 from escapement.errors import StorageUnavailable
 from escapement.storage.database import DBHandler, Series
 from escapement.storage.embedded import embedded_server, revive
-from escapement.storage.schema import require_head, upgrade
+from escapement.storage.schema import Status, require_head, status_of
+from escapement.storage.schema import upgrade as migrate
 
-__all__ = ["DBHandler", "Series", "database_url", "open_database"]
+__all__ = ["DBHandler", "Series", "Status", "database_url", "migrate", "open_database", "status_of"]
 
 log = structlog.get_logger(service="database")
 
@@ -36,7 +37,7 @@ async def database_url(url: str | None, data_dir: Path) -> AsyncIterator[str]:
         server = embedded_server(data_dir)
         own = await asyncio.to_thread(server.__enter__)
         stack.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
-        await upgrade(own)
+        await migrate(own)
         watch = asyncio.create_task(_keep_alive(data_dir))
         try:
             yield own

@@ -151,6 +151,18 @@ class DBHandler:
             for row in rows
         ]  # fmt: skip
 
+    async def read(self, sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
+        """Run one statement that may only read; return the names of its columns and its rows, times in UTC.
+
+        Raises:
+            StorageError: the statement is wrong, or would write.
+        """
+        with translated(missing_is_ours=False):
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                statement = await connection.prepare(sql)
+                names = [column.name for column in statement.get_attributes()]
+                return names, [tuple(row) for row in await statement.fetch()]
+
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name``, or None."""
         with translated():

@@ -24,8 +24,11 @@ _GONE = (
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
     """Raise what the driver raises inside as a StorageError.
+
+    Args:
+        missing_is_ours: a missing table or column tells of another schema than this program's.
 
     Raises:
         StorageUnavailable: a later try may succeed.
@@ -35,6 +38,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        if not missing_is_ours:
+            raise StorageError(f"the database refused: {error}") from error
         raise SchemaMismatch(f"the database lacks what this program needs ({error}); run escapement db init") from error
     except _GONE as error:
         raise StorageUnavailable(f"the database does not answer: {error or type(error).__name__}") from error

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from escapement.errors import SchemaMismatch
 from escapement.storage import queries
+from escapement.storage.database import DBHandler, Series
 from escapement.storage.failures import translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -33,6 +34,31 @@ class Timescale:
     installed: str | None
     license: str | None
     hypertable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a database is and holds; ``revision`` is None without our tables, ``head`` is what this program needs."""
+
+    server_version: str
+    revision: str | None
+    head: str
+    timescale: Timescale
+    series: list[Series]
+
+
+async def status_of(database: DBHandler) -> Status:
+    """Look at a database, whatever its schema.
+
+    Raises:
+        StorageError: the database does not answer or refuses.
+    """
+    found = await revision(database.pool)
+    with translated():
+        version = str(await database.pool.fetchval("SHOW server_version"))
+        async with database.pool.acquire() as connection:
+            scale = await timescale(connection)
+    return Status(version, found, head(), scale, await database.series() if found == head() else [])
 
 
 async def upgrade(url: str) -> None:
@@ -94,7 +120,9 @@ async def require_head(pool: asyncpg.Pool[asyncpg.Record]) -> None:
         )
 
 
-async def timescale(connection: asyncpg.Connection[asyncpg.Record]) -> Timescale:
+async def timescale(
+    connection: asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record],
+) -> Timescale:
     """Tell what the server has of TimescaleDB.
 
     Raises:

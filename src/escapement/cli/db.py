@@ -1,0 +1,138 @@
+"""``escapement db``: the database behind the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+
+from escapement.cli import app, settings_of
+from escapement.errors import ConfigurationError
+from escapement.settings import Settings
+from escapement.storage import DBHandler, Status, database_url, migrate, status_of
+
+db_app = typer.Typer(help="The database: its schema, its state, its content.", no_args_is_help=True)
+app.add_typer(db_app, name="db")
+
+Result = TypeVar("Result")
+
+
+@db_app.command()
+def init(context: typer.Context) -> None:
+    """Create or update the tables; on TimescaleDB make ohlc_bars a hypertable. Safe to repeat."""
+
+    async def work(url: str) -> Status:
+        await migrate(url)
+        return await _status(url)
+
+    settings = settings_of(context)
+    state = _with_database(settings, work)
+    typer.echo(f"The schema is at revision {state.revision}. {_timescale_line(state)}")
+
+
+@db_app.command()
+def status(context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what server it is, what schema it has, what of TimescaleDB is used, and what bars are stored."""
+    settings = settings_of(context)
+    state = _with_database(settings, _status)
+    kind = "embedded" if settings.database.url is None else "external"
+    if json:
+        series = [asdict(each) | {"timeframe": str(each.timeframe)} for each in state.series]
+        typer.echo(orjson.dumps({"kind": kind, **asdict(state), "series": series}, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(f"server     PostgreSQL {state.server_version}, {kind}")
+    if settings.database.url is None:
+        typer.echo(f"data       {settings.data_dir / 'postgres'}")
+    needed = "" if state.revision == state.head else f", this program needs {state.head}: run escapement db init"
+    typer.echo(f"schema     revision {state.revision or 'none'}{needed}")
+    typer.echo(f"timescale  {_timescale_line(state)}")
+    for series in state.series:
+        typer.echo(
+            f"bars       {series.contract_id:24} {series.timeframe!s:>4} {series.bars:9,}  "
+            f"{series.first:%Y-%m-%d %H:%M}Z to {series.last:%Y-%m-%d %H:%M}Z, {series.not_whole:,} not whole"
+        )
+
+
+@db_app.command()
+def url(context: typer.Context) -> None:
+    """Print the database's URL with its password; the embedded server's works while a program uses it."""
+    settings = settings_of(context)
+
+    async def work(found: str) -> str:
+        return found
+
+    typer.echo(_with_database(settings, work))
+    if settings.database.url is None:
+        sys.stderr.write(
+            "The embedded server runs only while a program uses it; escapement db psql keeps it running.\n"
+        )
+
+
+@db_app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on the database; further arguments go to psql."""
+    settings = settings_of(context)
+    program = shutil.which("psql")
+    if program is None:
+        raise ConfigurationError("psql is not installed; install PostgreSQL's client, or use escapement db query")
+
+    async def work(found: str) -> int:
+        command = [program, *context.args, found]
+        return (await asyncio.to_thread(subprocess.run, command, check=False)).returncode
+
+    raise typer.Exit(_with_database(settings, work))
+
+
+@db_app.command()
+def query(context: typer.Context, sql: Annotated[str, typer.Argument(help="One statement that only reads.")]) -> None:
+    """Print the rows of a query as CSV, times in UTC."""
+
+    async def work(found: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        async with await DBHandler.open(found, connections=1) as database:
+            return await database.read(sql)
+
+    columns, rows = _with_database(settings_of(context), work)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    typer.echo(text.getvalue(), nl=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return {True: "t", False: "f"}[value] if isinstance(value, bool) else value
+
+
+async def _status(url: str) -> Status:
+    async with await DBHandler.open(url, connections=1) as database:
+        return await status_of(database)
+
+
+def _timescale_line(state: Status) -> str:
+    scale = state.timescale
+    if scale.hypertable:
+        return f"TimescaleDB {scale.installed} ({scale.license} licence): ohlc_bars is a hypertable."
+    if scale.available or scale.installed:
+        return "TimescaleDB is there but not used: its extension could not be created; ask the server's owner."
+    return "TimescaleDB is not there; plain PostgreSQL serves."
+
+
+def _with_database(settings: Settings, work: Callable[[str], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        named = settings.database.url
+        async with database_url(None if named is None else named.get_secret_value(), settings.data_dir) as found:
+            return await work(found)
+
+    return asyncio.run(run())
