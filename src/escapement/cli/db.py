@@ -47,8 +47,8 @@ def status(context: typer.Context, json: Annotated[bool, typer.Option("--json", 
     state = _with_database(settings, _status)
     kind = "embedded" if settings.database.url is None else "external"
     if json:
-        series = [asdict(each) | {"timeframe": str(each.timeframe)} for each in state.series]
-        typer.echo(orjson.dumps({"kind": kind, **asdict(state), "series": series}, option=orjson.OPT_INDENT_2))
+        rows = [asdict(series) | {"timeframe": str(series.timeframe)} for series in state.series]
+        typer.echo(orjson.dumps({"kind": kind, **asdict(state), "series": rows}, option=orjson.OPT_INDENT_2))
         return
     typer.echo(f"server     PostgreSQL {state.server_version}, {kind}")
     if settings.database.url is None:
