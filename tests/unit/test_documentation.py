@@ -18,6 +18,8 @@ from typer.main import get_command
 
 import escapement
 from escapement.cli import app
+from escapement.model import Trade
+from escapement.moments import ns_from_iso
 from escapement.projectx.firms import firm_names
 from escapement.settings import Settings, load_settings, setting_paths
 from escapement.settings.sources import VARIABLES
@@ -178,3 +180,14 @@ def test_every_module_can_be_imported_first_and_has_what_it_exports() -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert importlib.metadata.version("escapement") == escapement.__version__
+
+
+def test_the_example_of_the_aggregator_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bars.md").read_text(encoding="utf-8"), re.DOTALL)
+    start = ns_from_iso("2025-03-17T14:00:00Z")
+    moments = (start, start + 61 * 10**9, start)
+    trades = [Trade("CON.F.US.MES.M25", at_ns, 5_650.25, 1) for at_ns in moments]
+    exec(compile(code, "docs/bars.md", "exec"), {"trades": trades})  # noqa: S102 - our own page
+    bar, late = capsys.readouterr().out.splitlines()
+    assert bar.startswith("Bar(")
+    assert late.startswith("not in a bar: LateTrade(")
