@@ -149,4 +149,5 @@ def as_trades(items: Sequence[Json]) -> list[tuple[str, int, float, int]]:
 
 
 def as_sent(trades: Sequence[Trade]) -> list[tuple[str, int, float, int]]:
-    return [(trade.contract_id, trade.at_ns, trade.price, trade.volume) for trade in trades]
+    """Trades as the venue tells of them, in times of 100 ns."""
+    return [(trade.contract_id, trade.at_ns // 100 * 100, trade.price, trade.volume) for trade in trades]

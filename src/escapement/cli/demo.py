@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -72,7 +71,7 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
     user, key = next(iter(config.users.items()))
     gateway = GatewaySettings(
         api_url=simulator.base_url, market_hub_url=simulator.market_hub_url, user_hub_url=simulator.user_hub_url,
-        user_name=user, api_key=SecretStr(key),
+        user_name=user, api_key=key,
     )  # fmt: skip
     return settings.model_copy(
         update={

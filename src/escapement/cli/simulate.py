@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
@@ -53,7 +54,7 @@ def simulate(
     stream = replayed(trades or [], bars or [], contract or [], day, per_minute, seed, calendar)
     config = SimulatorConfig(
         contract_ids=sorted({trade.contract_id for trade in stream}),
-        users={user: api_key},
+        users={user: SecretStr(api_key)},
         host=host,
         port=port,
         speed=speed or None,

@@ -1,58 +1,39 @@
-"""A ProjectX gateway on localhost: log-in, contracts, bars and the market hub on one port."""
+"""A ProjectX gateway on localhost: REST and both hubs on one port, and the replay behind them."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
-from typing import Any, Literal, Self
-from uuid import uuid4
+from typing import Literal, Self
 
-import orjson
 import structlog
 from aiohttp import web
 
 from escapement.calendars import calendar_for_contract
-from escapement.errors import InvalidInput, InvalidTimeframe
-from escapement.model import NS_PER_SECOND, Contract, Timeframe, TimeframeUnit, Trade
-from escapement.moments import iso_from_ns, ns_from_iso
-from escapement.simulator import wire
-from escapement.simulator.audience import Audience, Ending
+from escapement.errors import InvalidInput
+from escapement.model import NS_PER_SECOND, Trade
+from escapement.moments import iso_from_ns
+from escapement.simulator.admin import steer
+from escapement.simulator.config import SimulatorConfig
 from escapement.simulator.contracts import contract_facts
+from escapement.simulator.door import Door
+from escapement.simulator.faults import Fault, FaultPlan
 from escapement.simulator.history import History
-from escapement.simulator.replay import VirtualClock, moments
+from escapement.simulator.hubs import Ending, Hub, HubTimings
+from escapement.simulator.market import MarketData
+from escapement.simulator.replay import Moment, VirtualClock, moments
+from escapement.simulator.rest import Desk
+from escapement.simulator.statefile import read_state, write_state
+from escapement.simulator.users import UserData
+from escapement.simulator.venue import Listing, Venue
 
 log = structlog.get_logger(service="simulator")
 
-_MOST_BARS = 20_000
-_MOST_FOUND = 20
-_IDS_KEPT = 1_000
-_CHUNK = 50
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatorConfig:
-    """What is simulated.
-
-    ``contract_ids`` are those of the trades. ``users`` maps user names to API keys. ``speed``: virtual seconds a
-    second; None as quick as the clients take it. ``audience``: ``ignore`` replays for nobody too, ``start`` waits until
-    every contract has a subscriber, ``always`` also stands still while one has none. Tokens live
-    ``token_lifetime_s``.
-    """
-
-    contract_ids: Sequence[str]
-    users: Mapping[str, str] = field(default_factory=lambda: {"demo": "demo-key-0001"})
-    host: str = "127.0.0.1"
-    port: int = 0
-    speed: float | None = None
-    audience: Literal["ignore", "start", "always"] = "start"
-    token_lifetime_s: float = 86_400.0
-    ping_s: float = 15.0
-    calendar: str | None = None
+_STATE_EACH_S = 1.0
+_BREATHE_EACH = 2_000
 
 
 @dataclass(slots=True)
@@ -69,36 +50,60 @@ class Simulator:
 
     Args:
         config: what is simulated.
-        trades: in order of time; only of the configured contracts.
+        trades: in order of time; only of the configured contracts. They are taken as they come due.
 
     Raises:
-        InvalidInput: no trades, an unknown product without a calendar, or a trade outside every session.
+        InvalidInput: no trades, an unknown product without a calendar, a first trade outside every session, or a state
+            file that cannot be used.
     """
 
     def __init__(self, config: SimulatorConfig, trades: Iterable[Trade]) -> None:
-        self._config = config
-        self._trades = list(trades)
-        if not self._trades:
+        stream = iter(trades)
+        first = next(stream, None)
+        if first is None:
             raise InvalidInput("there are no trades to replay; name a file with rows or a synthetic session")
-        self._facts = {contract_id: contract_facts(contract_id) for contract_id in config.contract_ids}
-        self._history = {
-            contract_id: History(calendar_for_contract(contract_id, config.calendar))
+        self._config = config
+        self._trades: Iterator[Trade] = chain((first,), stream)
+        facts = {contract.contract_id: contract for contract in config.contracts}
+        self._listings = {
+            contract_id: Listing(
+                facts.get(contract_id) or contract_facts(contract_id),
+                calendar_for_contract(contract_id, config.calendar),
+            )
             for contract_id in config.contract_ids
         }
-        self._clock = VirtualClock(self._session_edge(self._trades[0], "open_ns"), config.speed)
-        self._last: dict[str, Trade] = {}
-        self._tokens: dict[str, float] = {}
-        self._connection_ids: deque[str] = deque(maxlen=_IDS_KEPT)
-        self._audience = Audience(self._greeting, ping_s=config.ping_s)
+        self._histories = {
+            contract_id: History(listing.calendar, hour_rule=config.hour_rule)
+            for contract_id, listing in self._listings.items()
+        }
+        begin_ns = config.begin_ns or self._session_edge(first, "open_ns")
+        self._venue = Venue(self._listings, config.account_specs(), begin_ns, config.fills, config.rules)
+        self._resume_ns = self._restored(begin_ns)
+        self._clock = VirtualClock(self._venue.now_ns, config.speed)
+        self.faults = FaultPlan(config.faults, config.seed, begin_ns)
+        self._market = MarketData(self._venue, self.faults)
+        self._users = UserData(self._venue, self.faults, wrapped=config.wrap_events)
+        timings = HubTimings(
+            config.ping_s, client_silence_s=config.client_silence_s, stuck_s=config.stuck_s,
+            strict_version=config.strict_version,
+        )  # fmt: skip
+        self._hubs = {
+            "market": Hub("market", self._market.methods(), timings),
+            "user": Hub("user", self._users.methods(), timings),
+        }
+        desk = Desk(self._venue, self._histories, self.faults)
+        self._door = Door(config, desk.endpoints(), self._hubs, self.faults, self._after_call, lambda: self.now_ns)
+        self._latest: dict[str, Trade] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
         self.progress = Progress(self._clock.now_ns)
         self.finished = asyncio.Event()
-        self._runner: web.AppRunner | None = None
-        self._replay: asyncio.Task[None] | None = None
         self.base_url = ""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=1024 * 1024)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("POST", "/simulator/{action}", self._steer)
+        app.router.add_route("*", "/{path:.*}", self._door.handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._config.host, self._config.port)
@@ -107,20 +112,27 @@ class Simulator:
         except OSError as error:
             await self._runner.cleanup()
             raise InvalidInput(f"port {self._config.port}: {error.strerror}; choose another, or 0 for any") from error
-        port = self._runner.addresses[0][1]
-        self.base_url = f"http://{self._config.host}:{port}"
-        self._replay = asyncio.create_task(self._run())
+        self.base_url = f"http://{self._config.host}:{self._runner.addresses[0][1]}"
+        self._tasks = [asyncio.create_task(self._run())]
+        if self._config.state_file is not None:
+            self._tasks.append(asyncio.create_task(self._keep_state()))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._replay is not None:
-            self._replay.cancel()
-            await asyncio.gather(self._replay, return_exceptions=True)
-        await self._audience.end_all("close")
+        for task in self._tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for hub in self._hubs.values():
+            await hub.end_all("close")
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._config.state_file is not None:
+            write_state(self._config.state_file, self._venue.plain())
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and error is None:
+                raise outcome
 
     @property
     def market_hub_url(self) -> str:
@@ -129,14 +141,24 @@ class Simulator:
 
     @property
     def user_hub_url(self) -> str:
-        """Where the user hub would be."""
+        """Where the user hub is."""
         return f"{self.base_url}/hubs/user"
 
     @property
+    def now_ns(self) -> int:
+        """The venue's time, nanoseconds UTC."""
+        return self._venue.now_ns
+
+    @property
+    def venue(self) -> Venue:
+        """Accounts, orders and quotes: what really happened."""
+        return self._venue
+
+    @property
     def end_ns(self) -> int:
-        """The virtual time at which the replay ends: a second after the last session's close, nanoseconds UTC."""
-        last = {trade.contract_id: trade for trade in self._trades}
-        return max(self._session_edge(trade, "close_ns") for trade in last.values()) + NS_PER_SECOND
+        """The virtual time at which the replay ends, as far as it is known: a second after the last session's close."""
+        closes = (self._session_edge(trade, "close_ns") for trade in self._latest.values())
+        return max(closes, default=self._clock.now_ns) + NS_PER_SECOND
 
     def pause(self) -> None:
         """Stop the virtual clock."""
@@ -144,215 +166,163 @@ class Simulator:
 
     def resume(self) -> None:
         """Let the virtual clock run on."""
-        self._clock.start()
+        self._clock.resume()
 
-    async def end_connections(self, how: Ending) -> int:
-        """End every hub connection: reset the socket, or say goodbye with or without leave to come back."""
-        return await self._audience.end_all(how)
+    def step(self, trades: int = 1) -> None:
+        """Pause, and go on by so many trades."""
+        self._clock.step(trades)
+
+    def set_speed(self, speed: float | None) -> None:
+        """Run so many times as quick as real time from here; None as quick as clients take it."""
+        self._clock.set_speed(speed)
+
+    async def end_connections(self, how: Ending, hub: Literal["market", "user"] | None = "market") -> int:
+        """End every connection of a hub, or of both: reset the socket, or close with or without leave to come back."""
+        return sum([await each.end_all(how) for each in self._hubs.values() if hub in {None, each.name}])
 
     def expire_tokens(self) -> None:
         """Refuse every token given out so far."""
-        self._tokens.clear()
+        self._door.tokens.expire_all()
 
-    def freeze(self) -> None:
-        """Fall silent with open sockets."""
-        self._audience.freeze()
+    def freeze(self, *, pings: bool = False) -> None:
+        """Let the connections that are open now fall silent with open sockets; what they would get is lost."""
+        for hub in self._hubs.values():
+            hub.silence("data" if pings else "all")
 
     def thaw(self) -> None:
-        """Speak again."""
-        self._audience.thaw()
+        """Let silent connections that still live speak again."""
+        for hub in self._hubs.values():
+            hub.silence(None)
+
+    def inject(self, fault: Fault) -> None:
+        """Arm a fault; its ``after_s`` counts from now."""
+        self.faults.add(fault, from_ns=self.now_ns)
+
+    def _restored(self, begin_ns: int) -> int:
+        """Take up kept state; return the time up to which trades were replayed before."""
+        if self._config.state_file is None or not self._config.state_file.exists():
+            return begin_ns if self._config.begin_ns is not None else 0
+        self._venue.restore(read_state(self._config.state_file))
+        return self._venue.now_ns
+
+    async def _run(self) -> None:
+        try:
+            wanted = set(self._config.contract_ids)
+            waiting = await self._passed()
+            if self._config.audience != "ignore":
+                await self._subscribed(wanted, self._config.settle_s)
+            async for moment in moments(self._clock, waiting, lambda: self.end_ns):
+                if self._config.audience == "always":
+                    await self._subscribed(wanted, None)
+                await self._happen(moment)
+                await asyncio.sleep(0)
+            await self._hubs["market"].publish(self._market.last_word(self._clock.now_ns))
+            await self._hubs["market"].drain()
+            log.info("replay_finished", trades=self.progress.trades)
+        finally:
+            self.finished.set()
+
+    async def _passed(self) -> Iterator[Trade]:
+        """Take what was before the beginning into history; return the rest."""
+        restored = self._config.state_file is not None and self._resume_ns > 0
+        for count, trade in enumerate(self._trades):
+            if trade.at_ns > self._resume_ns or (trade.at_ns == self._resume_ns and not restored):
+                return chain((trade,), self._trades)
+            self._listing(trade)
+            self._histories[trade.contract_id].add(trade)
+            self._latest[trade.contract_id] = trade
+            if not restored:
+                self._venue.on_trade(trade)
+            if count % _BREATHE_EACH == 0:
+                await asyncio.sleep(0)
+        return iter(())
+
+    async def _happen(self, moment: Moment) -> None:
+        for trade in moment.trades:
+            self._listing(trade)
+            self._venue.on_trade(trade)
+            self._histories[trade.contract_id].add(trade)
+            self._latest[trade.contract_id] = trade
+            self.progress.volume += trade.volume
+        self.progress.trades += len(moment.trades)
+        self._venue.now_ns = max(self._venue.now_ns, moment.now_ns)
+        self.progress.now_ns = self._venue.now_ns
+        await self._market.publish(self._hubs["market"], self._venue.now_ns, moment.trades)
+        if not self.faults.is_idle:
+            await self._act_up()
+        self._users.publish(self._hubs["user"])
+
+    async def _act_up(self) -> None:
+        """Let the faults strike that belong to no batch and no call."""
+        now_ns = self._venue.now_ns
+        for name, hub in self._hubs.items():
+            if hub.connections:
+                endings: tuple[tuple[str, Ending], ...] = (
+                    ("reset", "reset"), ("disconnect", "close"), ("disconnect_for_good", "close_for_good"),
+                )  # fmt: skip
+                for kind, how in endings:
+                    if self.faults.strikes(now_ns, kind, hub=name):
+                        await hub.end_all(how)
+                for fault in self.faults.strikes(now_ns, "freeze", hub=name):
+                    self._freeze(hub, fault)
+        if self.faults.strikes(now_ns, "expired_tokens"):
+            self.expire_tokens()
+        newest = max((each.trades[-1].trade_id for each in self._venue.accounts.values() if each.trades), default=None)
+        if newest is not None and self.faults.strikes(now_ns, "voided_trade"):
+            self._venue.void(newest)
+
+    def _freeze(self, hub: Hub, fault: Fault) -> None:
+        connections = list(hub.connections)
+        hub.silence("data" if fault.pings else "all")
+        if fault.seconds is not None:
+
+            def thaw() -> None:
+                for connection in connections:
+                    connection.silent = None
+
+            asyncio.get_running_loop().call_later(fault.seconds, thaw)
+
+    async def _subscribed(self, wanted: set[str], settle_s: float | None) -> None:
+        """Return when every contract has somebody who subscribed to its trades, or nobody new has come for a while."""
+        hub = self._hubs["market"]
+        while True:
+            present = {key for kind, key in hub.wanted if kind == "trades"}
+            if wanted <= present:
+                return
+            hub.changed.clear()
+            try:
+                async with asyncio.timeout(settle_s if present else None):
+                    await hub.changed.wait()
+            except TimeoutError:
+                return
+
+    async def _steer(self, request: web.Request) -> web.Response:
+        return await steer(self, request)
+
+    def _after_call(self) -> None:
+        self._users.publish(self._hubs["user"])
+
+    async def _keep_state(self) -> None:
+        file = self._config.state_file
+        kept = None
+        while file is not None:
+            await asyncio.sleep(_STATE_EACH_S)
+            state = self._venue.plain()
+            if state != kept:
+                await asyncio.to_thread(write_state, file, state)
+                kept = state
+
+    def _listing(self, trade: Trade) -> Listing:
+        listing = self._listings.get(trade.contract_id)
+        if listing is None:
+            raise InvalidInput(f"contract {trade.contract_id!r} of a trade is not among the simulated contracts")
+        return listing
 
     def _session_edge(self, trade: Trade, edge: Literal["open_ns", "close_ns"]) -> int:
-        if trade.contract_id not in self._history:
-            raise InvalidInput(f"contract {trade.contract_id!r} of a trade is not among the simulated contracts")
-        found = self._history[trade.contract_id].calendar.locate(trade.at_ns)
+        found = self._listing(trade).calendar.locate(trade.at_ns)
         if found is None:
             raise InvalidInput(
                 f"a trade of {trade.contract_id} at {iso_from_ns(trade.at_ns)} lies outside every session; name the "
                 "right calendar or remove it"
             )
         return found[1].open_ns if edge == "open_ns" else found[1].close_ns
-
-    async def _run(self) -> None:
-        wanted = list({trade.contract_id for trade in self._trades})
-        if self._config.audience != "ignore":
-            await self._audience.wait_for(wanted)
-        async for moment in moments(self._clock, self._trades, self.end_ns):
-            if self._config.audience == "always":
-                await self._audience.wait_for(wanted)
-            if moment.trades:
-                await self._publish(moment.trades)
-            quotes = {
-                c: wire.quote_record(c, self._facts[c].symbol_id, moment.now_ns, self._last.get(c)) for c in wanted
-            }
-            await self._audience.publish("quotes", quotes)
-            self.progress.now_ns = moment.now_ns
-            await asyncio.sleep(0)
-        await self._audience.drain()
-        self.finished.set()
-        log.info("replay_finished", trades=self.progress.trades)
-
-    async def _publish(self, trades: Sequence[Trade]) -> None:
-        records: dict[str, bytes] = {}
-        by_contract = sorted(trades, key=_by_contract)
-        for contract_id, group in groupby(by_contract, key=_by_contract):
-            own = list(group)
-            symbol = self._facts[contract_id].symbol_id
-            records[contract_id] = b"".join(
-                wire.trades_record(contract_id, symbol, own[start : start + _CHUNK])
-                for start in range(0, len(own), _CHUNK)
-            )
-            self._last[contract_id] = own[-1]
-            for trade in own:
-                self._history[contract_id].add(trade)
-                self.progress.volume += trade.volume
-        self.progress.trades += len(trades)
-        await self._audience.publish("trades", records)
-
-    def _greeting(self, contract_id: str) -> bytes | None:
-        facts = self._facts.get(contract_id)
-        if facts is None:
-            return None
-        return wire.quote_record(contract_id, facts.symbol_id, self._clock.now_ns, self._last.get(contract_id))
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        path = request.path.lower().rstrip("/")
-        if path.startswith("/hubs/"):
-            return await self._hub(request, path)
-        if request.method == "GET" and path == "/api/status/ping":
-            return web.Response(text="pong")
-        route = self._routes().get(path) if request.method == "POST" else None
-        if route is None:
-            return web.Response(status=404)
-        body = await _json(request)
-        if path != "/api/auth/loginkey" and not self._authorized(request):
-            return web.Response(status=401)
-        return await route(request, body)
-
-    def _routes(self) -> dict[str, Callable[[web.Request, dict[str, Any]], Awaitable[web.Response]]]:
-        return {
-            "/api/auth/loginkey": self._login,
-            "/api/auth/validate": self._validate,
-            "/api/auth/logout": self._logout,
-            "/api/contract/search": self._search,
-            "/api/contract/searchbyid": self._search_by_id,
-            "/api/contract/available": self._available,
-            "/api/history/retrievebars": self._bars,
-        }
-
-    async def _hub(self, request: web.Request, path: str) -> web.StreamResponse:
-        if not self._authorized(request):
-            return web.Response(status=401)
-        if path == "/hubs/market/negotiate" and request.method == "POST":
-            return self._negotiate(request)
-        if path != "/hubs/market":
-            return web.Response(status=404)
-        connection_id = request.query.get("id")
-        if connection_id is not None:
-            if connection_id not in self._connection_ids:
-                return web.Response(status=404)
-            self._connection_ids.remove(connection_id)
-        return await self._audience.serve(request)
-
-    def _negotiate(self, request: web.Request) -> web.Response:
-        connection_id, token = uuid4().hex, uuid4().hex
-        answer: dict[str, object] = {"connectionId": connection_id, "negotiateVersion": 0}
-        if request.query.get("negotiateVersion", "0") != "0":
-            answer |= {"connectionToken": token, "negotiateVersion": 1}
-            self._connection_ids.append(token)
-        else:
-            self._connection_ids.append(connection_id)
-        answer["availableTransports"] = [{"transport": "WebSockets", "transferFormats": ["Text", "Binary"]}]
-        return _answer(orjson.dumps(answer))
-
-    def _authorized(self, request: web.Request) -> bool:
-        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        offered = [*request.query.getall("access_token", []), bearer]
-        return any(self._tokens.get(token, 0.0) > time.time() for token in offered)
-
-    def _new_token(self, user: str) -> str:
-        expires = time.time() + self._config.token_lifetime_s
-        token = wire.new_token(user, expires)
-        self._tokens[token] = expires
-        return token
-
-    async def _login(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request
-        user, key = body.get("userName"), body.get("apiKey")
-        if not isinstance(user, str) or not isinstance(key, str):
-            return web.Response(status=400)
-        users = {name.lower(): api_key for name, api_key in self._config.users.items()}
-        if users.get(user.lower()) != key:
-            return _answer(wire.refusal("token", 3))
-        return _answer(wire.envelope("token", self._new_token(user)))
-
-    async def _validate(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request, body
-        return _answer(wire.envelope("newToken", self._new_token("user")))
-
-    async def _logout(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del body
-        self._tokens.pop(request.headers.get("Authorization", "").removeprefix("Bearer "), None)
-        return _answer(wire.envelope())
-
-    async def _search(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request
-        text = str(body.get("searchText", "")).lower()
-        found = [
-            wire.contract_json(facts)
-            for facts in self._facts.values()
-            if any(text in part.lower() for part in (facts.name, facts.description, facts.contract_id))
-        ]
-        return _answer(wire.envelope("contracts", found[:_MOST_FOUND]))
-
-    async def _search_by_id(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request
-        facts: Contract | None = self._facts.get(str(body.get("contractId")))
-        if facts is None:
-            return _answer(wire.refusal("contract", 1))
-        return _answer(wire.envelope("contract", wire.contract_json(facts)))
-
-    async def _available(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request, body
-        return _answer(wire.envelope("contracts", [wire.contract_json(facts) for facts in self._facts.values()]))
-
-    async def _bars(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        del request
-        history = self._history.get(str(body.get("contractId")))
-        if history is None:
-            return _answer(wire.refusal("bars", 1))
-        unit, value, limit = body.get("unit"), body.get("unitNumber"), body.get("limit")
-        if unit not in list(TimeframeUnit):
-            return _answer(wire.refusal("bars", 2))
-        if not isinstance(limit, int) or not 1 <= limit <= _MOST_BARS:
-            return _answer(wire.refusal("bars", 4))
-        try:
-            timeframe = Timeframe(TimeframeUnit(unit), value if isinstance(value, int) else 0)
-            from_ns, to_ns = ns_from_iso(str(body.get("startTime"))), ns_from_iso(str(body.get("endTime")))
-        except InvalidTimeframe:
-            return _answer(wire.refusal("bars", 3))
-        except InvalidInput:
-            return web.Response(status=400)
-        partial = bool(body.get("includePartialBar"))
-        bars = history.bars(timeframe, from_ns, min(to_ns, self._clock.now_ns), partial=partial)
-        rows = [
-            {"t": wire.stamp(b.label_ns), "o": b.open, "h": b.high, "l": b.low, "c": b.close, "v": b.volume}
-            for b in reversed(bars[-limit:])
-        ]
-        return _answer(wire.envelope("bars", rows))
-
-
-async def _json(request: web.Request) -> dict[str, Any]:
-    try:
-        body = orjson.loads(await request.read() or b"{}")
-    except orjson.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _answer(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
-
-
-def _by_contract(trade: Trade) -> str:
-    return trade.contract_id

@@ -2,65 +2,76 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from escapement.model import AggressorSide, Contract, Trade
-from escapement.moments import iso_from_ns
+from escapement.model import NS_PER_SECOND, AggressorSide, Contract, Trade
 
 SEPARATOR = b"\x1e"
-PING = orjson.dumps({"type": 6}) + SEPARATOR
-_TYPES = {AggressorSide.BUY: 0, AggressorSide.SELL: 1}
+PING = b'{"type":6}' + SEPARATOR
+_AGGRESSORS = {AggressorSide.BUY: 0, AggressorSide.SELL: 1}
 
 
-def envelope(field: str | None = None, value: object = None) -> bytes:
+def envelope(field: str | None = None, value: object = None, **more: object) -> bytes:
     """Return a successful REST answer with one payload field."""
     body: dict[str, object] = {} if field is None else {field: value}
-    return orjson.dumps(body | {"success": True, "errorCode": 0, "errorMessage": None})
+    return orjson.dumps(body | more | {"success": True, "errorCode": 0, "errorMessage": None})
 
 
-def refusal(field: str | None, code: int, message: str | None = None) -> bytes:
-    """Return a refusing REST answer; the payload field is null."""
-    body: dict[str, object] = {} if field is None else {field: None}
+def refusal(field: str | None, code: int, message: str | None = None, value: object = None) -> bytes:
+    """Return a refusing REST answer; the payload field is null, except for the id of a rejected order."""
+    body: dict[str, object] = {} if field is None else {field: value}
     return orjson.dumps(body | {"success": False, "errorCode": code, "errorMessage": message})
+
+
+def problem(errors: Mapping[str, str]) -> bytes:
+    """Return the body of HTTP 400 (RFC 7807): what is wrong, by field."""
+    return orjson.dumps(
+        {
+            "type": "https://tools.ietf.org/html/rfc9110#section-15.5.1",
+            "title": "One or more validation errors occurred.", "status": 400,
+            "errors": {name: [text] for name, text in errors.items()},
+        }
+    )  # fmt: skip
 
 
 def contract_json(contract: Contract) -> dict[str, object]:
     """Return a contract as REST gives it."""
     return {
         "id": contract.contract_id, "name": contract.name, "description": contract.description,
-        "tickSize": _number(contract.tick_size), "tickValue": _number(contract.tick_value),
+        "tickSize": float(contract.tick_size), "tickValue": float(contract.tick_value),
         "activeContract": contract.active, "symbolId": contract.symbol_id,
     }  # fmt: skip
 
 
-def trades_record(contract_id: str, symbol_id: str, trades: Sequence[Trade]) -> bytes:
+def trade_json(symbol_id: str, trade: Trade) -> dict[str, object]:
+    """Return a print of the tape as the market hub gives it."""
+    item: dict[str, Any] = {"symbolId": symbol_id, "price": trade.price, "timestamp": stamp(trade.at_ns)}
+    if trade.aggressor in _AGGRESSORS:
+        item["type"] = _AGGRESSORS[trade.aggressor]
+    item["volume"] = trade.volume
+    item["contractId"] = trade.contract_id
+    return item
+
+
+def trades_record(contract_id: str, trades: Sequence[Mapping[str, object] | None]) -> bytes:
     """Return a ``GatewayTrade`` record: its data is a list of trades."""
-    data = []
-    for trade in trades:
-        item: dict[str, Any] = {"symbolId": symbol_id, "price": trade.price, "timestamp": stamp(trade.at_ns)}
-        if trade.aggressor in _TYPES:
-            item["type"] = _TYPES[trade.aggressor]
-        data.append(item | {"volume": trade.volume, "contractId": contract_id})
-    return invocation("GatewayTrade", contract_id, data)
-
-
-def quote_record(contract_id: str, symbol_id: str, at_ns: int, last: Trade | None) -> bytes:
-    """Return a sparse ``GatewayQuote`` record: the venue's time, and the last price when there is one."""
-    data: dict[str, Any] = {"symbol": symbol_id}
-    if last is not None:
-        data["lastPrice"] = last.price
-    return invocation("GatewayQuote", contract_id, data | {"lastUpdated": stamp(at_ns), "timestamp": stamp(at_ns)})
+    return invocation("GatewayTrade", contract_id, trades)
 
 
 def invocation(target: str, *arguments: object) -> bytes:
     """Return a record that calls a method of the client."""
-    return orjson.dumps({"type": 1, "target": target, "arguments": list(arguments)}) + SEPARATOR
+    return orjson.dumps({"type": 1, "target": target, "arguments": arguments}) + SEPARATOR
+
+
+def user_record(target: str, action: int, data: Mapping[str, object], *, wrapped: bool) -> bytes:
+    """Return a record of the user hub; unlike REST it leaves null fields out."""
+    present = {name: value for name, value in data.items() if value is not None}
+    return invocation(target, {"action": action, "data": present} if wrapped else present)
 
 
 def completion(invocation_id: str, error: str | None = None) -> bytes:
@@ -80,19 +91,12 @@ def close(error: str | None, *, allow_reconnect: bool) -> bytes:
 
 
 def stamp(at_ns: int) -> str:
-    """Return a time as hubs write it, with an offset instead of Z."""
-    return iso_from_ns(at_ns).removesuffix("Z") + "+00:00"
+    """Return a time as the venue writes it: an offset instead of Z, up to seven fraction digits without zeros."""
+    seconds, fraction = divmod(at_ns, NS_PER_SECOND)
+    whole = _second(seconds)
+    return f"{whole}.{fraction // 100:07d}".rstrip("0").rstrip(".") + "+00:00" if fraction else whole + "+00:00"
 
 
-def new_token(user: str, expires_s: float) -> str:
-    """Return a token in the form of a JWT that says when it expires; its signature is chance."""
-    header = _base64({"alg": "HS256", "typ": "JWT"})
-    return f"{header}.{_base64({'sub': user, 'exp': int(expires_s)})}.{secrets.token_urlsafe(24)}"
-
-
-def _base64(value: dict[str, object]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(value)).rstrip(b"=").decode()
-
-
-def _number(value: Decimal) -> float:
-    return float(value)
+@lru_cache(maxsize=8_192)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
