@@ -3,6 +3,7 @@
 from escapement.simulator.access import RateLimit
 from escapement.simulator.accounts import AccountSpec
 from escapement.simulator.config import SimulatorConfig
+from escapement.simulator.contracts import contract_facts
 from escapement.simulator.faults import Fault
 from escapement.simulator.fills import FillModel
 from escapement.simulator.server import Progress, Simulator
@@ -18,6 +19,7 @@ __all__ = [
     "Rules",
     "Simulator",
     "SimulatorConfig",
+    "contract_facts",
     "merged",
     "synthetic_trades",
     "trades_from_bar_file",

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from escapement.errors import InvalidInput
 from escapement.moments import iso_from_ns
-from escapement.simulator.faults import fault_from
+from escapement.simulator.scenario import fault_from
 
 if TYPE_CHECKING:
     from escapement.simulator.server import Simulator

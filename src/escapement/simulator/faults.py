@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from escapement.errors import InvalidInput
 from escapement.model import NS_PER_SECOND
@@ -72,60 +71,6 @@ class Fault:
             raise InvalidInput(f"fault {self.kind}: count {self.count} is below 1")
         if self.hub not in {None, "market", "user"}:
             raise InvalidInput(f"fault {self.kind}: hub {self.hub!r} is unknown; use market or user")
-
-
-def fault_from(data: object) -> Fault:
-    """Return the fault that plain data describes: a kind, or a mapping of ``Fault``'s fields.
-
-    Raises:
-        InvalidInput: it describes none.
-    """
-    if isinstance(data, str):
-        return Fault(data)
-    if not isinstance(data, dict):
-        raise InvalidInput(f"fault {data!r} is neither the name of a kind nor a mapping with kind")
-    values: dict[str, Any] = {}
-    types = {
-        "kind": str, "after_s": float, "count": int, "probability": float, "contract_id": str, "endpoint": str,
-        "hub": str, "seconds": float, "pings": bool, "size": int, "code": int, "message": str,
-    }  # fmt: skip
-    for name, value in data.items():
-        wanted = types.get(name)
-        if wanted is None:
-            raise InvalidInput(f"fault {data.get('kind')!r}: {name!r} is unknown; use {', '.join(types)}")
-        fits = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
-        if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise InvalidInput(f"fault {data.get('kind')!r}: {name} {value!r} is no {wanted.__name__}")
-        values[name] = value
-    if "kind" not in values:
-        raise InvalidInput(f"fault {data!r} has no kind; use one of {', '.join(KINDS)}")
-    return Fault(**values)
-
-
-def fault_from_text(text: str) -> Fault:
-    """Read ``kind`` or ``kind:name=value,name=value`` as the command line writes it.
-
-    Raises:
-        InvalidInput: it describes no fault.
-    """
-    kind, _, rest = text.partition(":")
-    data: dict[str, object] = {"kind": kind}
-    types = {field.name: str(field.type) for field in fields(Fault)}
-    for part in filter(None, rest.split(",")):
-        name, _, value = part.partition("=")
-        data[name] = _value(types.get(name, "str"), value)
-    return fault_from(data)
-
-
-def _value(kind: str, text: str) -> object:
-    try:
-        if kind.startswith("int"):
-            return int(text)
-        if kind.startswith("float"):
-            return float(text)
-    except ValueError:
-        return text
-    return text.lower() in {"true", "yes", "1"} if kind == "bool" else text
 
 
 class FaultPlan:

@@ -160,6 +160,11 @@ class Simulator:
         closes = (self._session_edge(trade, "close_ns") for trade in self._latest.values())
         return max(closes, default=self._clock.now_ns) + NS_PER_SECOND
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the replay ended early; leaving the ``async with`` block raises the reason."""
+        return any(task.done() and not task.cancelled() and task.exception() is not None for task in self._tasks)
+
     def pause(self) -> None:
         """Stop the virtual clock."""
         self._clock.pause()
