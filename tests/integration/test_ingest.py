@@ -45,7 +45,9 @@ def offline(trades: list[Trade]) -> dict[tuple[str, Timeframe, int], Bar]:
     return {(bar.contract_id, bar.timeframe, bar.start_ns): bar for bar in outcomes if isinstance(bar, Bar)}
 
 
-def settings_for(simulator: Simulator, data_dir: Path, **ingest: object) -> Settings:
+def settings_for(
+    simulator: Simulator, data_dir: Path, *, database: dict[str, object] | None = None, **ingest: object
+) -> Settings:
     return load_settings(
         environ={},
         data_dir=data_dir,
@@ -56,6 +58,7 @@ def settings_for(simulator: Simulator, data_dir: Path, **ingest: object) -> Sett
             "user_hub_url": simulator.user_hub_url, "user_name": "demo", "api_key": "demo-key-0001",
         },
         ingest={"clock": "stream", **ingest},
+        database=database or {},
     )  # fmt: skip
 
 
@@ -91,10 +94,11 @@ def kill_database(data_dir: Path) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-async def test_bars_of_a_quiet_run_equal_the_offline_ones_and_all_are_whole(tmp_path: Path) -> None:
+async def test_bars_of_a_quiet_run_equal_the_offline_ones_and_all_are_whole(url: str, tmp_path: Path) -> None:
     trades = last_hour()
     async with Simulator(SimulatorConfig(CONTRACTS), trades) as simulator:
-        async with running(settings_for(simulator, tmp_path)) as (ingestion, database):
+        settings = settings_for(simulator, tmp_path, database={"url": url})
+        async with running(settings) as (ingestion, database):
             await until(lambda: ingestion.statistics().venue_time_ns >= simulator.end_ns)
             await until(lambda: ingestion.statistics().bars_waiting == 0)
             assert await stored(database) == offline(trades)
@@ -120,8 +124,10 @@ async def test_no_received_trade_is_missing_after_cut_sockets_a_killed_database_
             simulator.expire_tokens()
             await simulator.end_connections("close")
             await until(received(0.8))
+            # A refused token may or may not have cost a connection of its own by now.
+            holes = ingestion.statistics().holes
             simulator.freeze()
-            await until(lambda: ingestion.statistics().holes == 3)
+            await until(lambda: ingestion.statistics().holes > holes)
             simulator.thaw()
             await until(lambda: ingestion.statistics().venue_time_ns >= simulator.end_ns)
             await until(lambda: ingestion.statistics().bars_waiting == 0)

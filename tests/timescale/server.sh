@@ -31,7 +31,7 @@ make_root() {
 # Runs a command inside the root as the server's user, with its own /proc and /dev/shm.
 inside() {
     # shellcheck disable=SC2016 # the inner shell expands them
-    unshare -m sh -c '
+    setsid unshare -m sh -c '
         root=$1; shift
         mount -t proc proc "$root/proc"
         mkdir -p "$root/dev/shm"

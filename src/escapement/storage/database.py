@@ -15,7 +15,7 @@ from escapement.errors import ConfigurationError, StorageError
 from escapement.model import Bar, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
-from escapement.storage.failures import translated
+from escapement.storage.failures import UNREADABLE_URL, translated
 
 COPY_FROM = 1_000
 _COLUMNS = (
@@ -77,10 +77,7 @@ class DBHandler:
                 )  # fmt: skip
                 await pool.fetchval("SELECT 1")
         except ValueError:
-            # The driver's message repeats parts of the URL, which may hold the password.
-            raise ConfigurationError(
-                "database.url (DATABASE_URL) cannot be read; write postgresql://user:password@host:port/database"
-            ) from None
+            raise ConfigurationError(UNREADABLE_URL) from None
         except StorageError as error:
             if isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError):
                 raise ConfigurationError(f"the database refused user or password: {error.__cause__}") from None

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from escapement.errors import SchemaMismatch, StorageError, StorageUnavailable
+from escapement.errors import ConfigurationError, SchemaMismatch, StorageError, StorageUnavailable
 
+# Says nothing of the URL itself, which may hold the password; the driver's own message repeats parts of it.
+UNREADABLE_URL = "database.url (DATABASE_URL) cannot be read; write postgresql://user:password@host:port/database"
 _GONE = (
     OSError,
     TimeoutError,
@@ -33,6 +35,7 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
     Raises:
         StorageUnavailable: a later try may succeed.
         SchemaMismatch: tables or columns are missing.
+        ConfigurationError: the URL cannot be read.
         StorageError: anything else the database says.
     """
     try:
@@ -41,6 +44,8 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
         if not missing_is_ours:
             raise StorageError(f"the database refused: {error}") from error
         raise SchemaMismatch(f"the database lacks what this program needs ({error}); run escapement db init") from error
+    except asyncpg.ClientConfigurationError:
+        raise ConfigurationError(UNREADABLE_URL) from None
     except _GONE as error:
         raise StorageUnavailable(f"the database does not answer: {error or type(error).__name__}") from error
     except asyncpg.PostgresError as error:

@@ -1,0 +1,201 @@
+"""Bars and state in real databases: the embedded server and TimescaleDB."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from escapement.errors import ConfigurationError, SchemaMismatch, StorageError, StorageUnavailable
+from escapement.model import NS_PER_SECOND, Bar, Timeframe
+from escapement.moments import ns_from_iso
+from escapement.storage import DBHandler, migrate, open_database, status_of
+from escapement.storage.schema import head
+
+MINUTE = Timeframe.parse("1m")
+HOUR = Timeframe.parse("1h")
+START = ns_from_iso("2025-03-17T13:30:00Z")
+BAR = Bar("MES", MINUTE, START, START + 60 * NS_PER_SECOND, 5_700.25, 5_701.0, 5_700.0, 5_700.5, 42)
+FOREVER = 1 << 62
+
+
+def bars(count: int, **changes: object) -> list[Bar]:
+    step = 60 * NS_PER_SECOND
+    return [
+        replace(BAR, start_ns=START + n * step, end_ns=START + (n + 1) * step, **changes)  # type: ignore[arg-type] # any field
+        for n in range(count)
+    ]
+
+
+some_bars = st.builds(
+    lambda n, timeframe, volume, whole: replace(
+        BAR, start_ns=START + n * 3_600 * NS_PER_SECOND, end_ns=START + (n + 1) * 3_600 * NS_PER_SECOND,
+        timeframe=timeframe, volume=volume, whole=whole,
+    ),
+    st.integers(0, 6), st.sampled_from([MINUTE, HOUR]), st.integers(0, 10**12), st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(some_bars, max_size=12), max_size=6))
+def test_whatever_is_stored_in_whatever_order_the_first_whole_bar_stays(url: str, batches: list[list[Bar]]) -> None:
+    async def run() -> None:
+        async with await DBHandler.open(url, connections=1) as database:
+            await database.pool.execute("TRUNCATE ohlc_bars")
+            model: dict[tuple[Timeframe, int], Bar] = {}
+            for batch in batches:
+                await database.store_bars(batch)
+                kept: dict[tuple[Timeframe, int], Bar] = {}
+                for bar in batch:
+                    key = bar.timeframe, bar.start_ns
+                    if key not in kept or (bar.whole and not kept[key].whole):
+                        kept[key] = bar
+                for key, bar in kept.items():
+                    if key not in model or (bar.whole and not model[key].whole):
+                        model[key] = bar
+            for timeframe in (MINUTE, HOUR):
+                expected = [
+                    bar for key, bar in sorted(model.items(), key=lambda pair: pair[0][1]) if key[0] == timeframe
+                ]
+                assert await database.bars_between("MES", timeframe, 0, FOREVER) == expected
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [1, 999, 1_000, 5_000])
+async def test_a_batch_is_stored_once_however_large_and_however_often(url: str, count: int) -> None:
+    async with await DBHandler.open(url) as database:
+        batch = bars(count)
+        assert await database.store_bars(batch[: count // 2 + 1]) == count // 2 + 1
+        assert await database.store_bars(batch) == count - count // 2 - 1
+        assert await database.store_bars(batch) == 0
+        assert await database.bars_between("MES", MINUTE, 0, FOREVER) == batch
+
+
+@pytest.mark.parametrize("count", [3, 2_000])
+async def test_a_whole_bar_replaces_a_partly_observed_one_and_never_the_other_way(url: str, count: int) -> None:
+    async with await DBHandler.open(url) as database:
+        assert await database.store_bars(bars(count, whole=False, volume=1)) == count
+        assert await database.store_bars(bars(count, whole=False, volume=2)) == 0
+        assert await database.store_bars(bars(count, volume=3)) == count
+        assert await database.store_bars(bars(count, volume=4)) == 0
+        assert await database.bars_between("MES", MINUTE, 0, FOREVER) == bars(count, volume=3)
+
+
+async def test_reading_is_by_series_and_half_open(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        batch = bars(5)
+        other = replace(BAR, contract_id="ES", volume=7)
+        await database.store_bars([*batch, other, replace(BAR, timeframe=HOUR)])
+        assert await database.latest_bar("MES", MINUTE) == batch[-1]
+        assert await database.latest_bar("NQ", MINUTE) is None
+        assert await database.bars_between("MES", MINUTE, batch[1].start_ns, batch[3].start_ns) == batch[1:3]
+        assert await database.bars_between("ES", MINUTE, 0, FOREVER) == [other]
+        assert [(series.contract_id, str(series.timeframe), series.bars) for series in await database.series()] == [
+            ("ES", "1m", 1), ("MES", "1m", 5), ("MES", "1h", 1),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 3, 2_000])
+async def test_bars_and_state_are_stored_together_or_not_at_all(url: str, count: int) -> None:
+    async with await DBHandler.open(url) as database:
+        assert await database.store_bars_and_state(bars(count), "ingest", {"at": 1}) == count
+        assert await database.load_state("ingest") == {"at": 1}
+        assert await database.load_state("other") is None
+        impossible = [*bars(count + 1, contract_id="NQ"), replace(BAR, contract_id="ES", volume=-1)]
+        with pytest.raises(StorageError, match="ohlc_bars_volume_check"):
+            await database.store_bars_and_state(impossible, "ingest", {"at": 2})
+        assert await database.load_state("ingest") == {"at": 1}
+        assert await database.bars_between("NQ", MINUTE, 0, FOREVER) == []
+        await database.save_state("ingest", {"price": 5_700.25, "nested": [1, None]})
+        assert await database.load_state("ingest") == {"price": 5_700.25, "nested": [1, None]}
+
+
+async def test_a_connection_that_dies_is_an_outage_and_the_next_call_works(url: str) -> None:
+    sleepers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+    async with await DBHandler.open(url, connections=1) as database:
+        asking = asyncio.create_task(database.read("SELECT pg_sleep(60)"))
+        killer = await asyncpg.connect(url)
+        while not await killer.fetch(sleepers):  # noqa: ASYNC110 - the server tells nobody when a query starts
+            await asyncio.sleep(0.01)
+        await killer.close()
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await asking
+        assert await database.store_bars(bars(2)) == 2
+
+
+async def test_a_database_without_our_tables_or_with_others_says_what_to_do(empty_database_url: str) -> None:
+    with pytest.raises(SchemaMismatch, match=r"not there.*escapement db init"):
+        async with open_database(empty_database_url, data_dir=None):  # type: ignore[arg-type] # not used with a URL
+            pass
+    async with await DBHandler.open(empty_database_url) as database:
+        with pytest.raises(SchemaMismatch, match="escapement db init"):
+            await database.store_bars(bars(1))
+        await migrate(empty_database_url)
+        await database.pool.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match=r"schema is 9999.*needs"):
+        async with open_database(empty_database_url, data_dir=None):  # type: ignore[arg-type] # not used with a URL
+            pass
+
+
+async def test_making_the_schema_is_safe_to_repeat_and_to_race(empty_database_url: str) -> None:
+    await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
+    async with await DBHandler.open(empty_database_url) as database:
+        await database.store_bars(bars(3))
+        await migrate(empty_database_url)
+        assert len(await database.bars_between("MES", MINUTE, 0, FOREVER)) == 3
+        assert (await status_of(database)).revision == head()
+
+
+async def test_the_seed_tables_have_their_columns_and_keys(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        constraint = await database.pool.fetchval(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ohlc_bars_unique' AND conrelid = "
+            "'ohlc_bars'::regclass"
+        )
+        assert constraint == 'UNIQUE (contract_id, timeframe_unit, timeframe_value, "timestamp")'
+        for table, columns in {
+            "ohlc_bars": "contract_id timestamp timeframe_unit timeframe_value open high low close volume",
+            "detected_signals": "signal_id timestamp contract_id timeframe signal_type signal_price details",
+            "analyzer_watermarks": "analyzer_id contract_id timeframe last_processed_timestamp",
+            "coordinator_watermarks": "coordinator_id last_processed_signal_id",
+        }.items():
+            found, _ = await database.read(f"SELECT * FROM {table}")
+            assert found[: len(columns.split())] == columns.split()
+
+
+async def test_bars_are_a_hypertable_exactly_where_the_server_has_timescaledb(
+    url: str, request: pytest.FixtureRequest
+) -> None:
+    async with await DBHandler.open(url) as database:
+        timescale = (await status_of(database)).timescale
+    on_timescale = "timescale" in request.node.callspec.id
+    assert timescale.hypertable == on_timescale
+    assert (timescale.installed is not None) == on_timescale
+
+
+async def test_reading_by_sql_cannot_write_and_tells_faults(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        assert await database.read("SELECT 1 AS one, NULL AS none") == (["one", "none"], [(1, None)])
+        with pytest.raises(StorageError, match="read-only transaction"):
+            await database.read("DELETE FROM ohlc_bars")
+        with pytest.raises(StorageError, match="nowhere"):
+            await database.read("SELECT * FROM nowhere")
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("postgresql://trader:hunter2@127.0.0.1:1/x", StorageUnavailable),
+        ("postgresql://trader:hunter2@127.0.0.1:port/x", ConfigurationError),
+        ("mysql://trader:hunter2@127.0.0.1/x", ConfigurationError),
+    ],
+)
+async def test_no_message_repeats_the_password(url: str, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        await DBHandler.open(url)
+    assert "hunter2" not in str(caught.value)
