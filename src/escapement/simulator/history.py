@@ -5,7 +5,7 @@ As at the venue, seconds, minutes and hours are separate stores, and longer bars
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,8 +60,8 @@ class _Store:
         bar.volume += volume
 
     def newest_first(self, from_ns: int, to_ns: int) -> Iterator[VenueBar]:
-        """Yield the bars labelled in ``[from_ns, to_ns)``."""
-        for index in range(bisect_left(self.labels, to_ns) - 1, bisect_left(self.labels, from_ns) - 1, -1):
+        """Yield the bars labelled in ``[from_ns, to_ns]``."""
+        for index in range(bisect_right(self.labels, to_ns) - 1, bisect_left(self.labels, from_ns) - 1, -1):
             yield self.bars[self.labels[index]]
 
     def _forget(self, count: int) -> None:
