@@ -52,7 +52,7 @@ def counts(folder: Path) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ingest_ends_in_good_order_when_told_to(tmp_path: Path, number: signal.Signals) -> None:
     with program(tmp_path, "simulate", "--contract", CONTRACT, "--speed", "600", "--port", "0") as venue:
-        base = wait_for(venue, "stdout", r"API +(\S+)")
+        base = wait_for(venue, "stdout", r"api url +(\S+)")
         variables = {
             "ESCAPEMENT_GATEWAY__API_URL": base,
             "ESCAPEMENT_GATEWAY__MARKET_HUB_URL": f"{base}/hubs/market",
