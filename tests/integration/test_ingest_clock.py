@@ -117,6 +117,28 @@ async def test_bars_around_a_lost_connection_are_not_whole(tmp_path: Path) -> No
     assert service.statistics().holes == 1
 
 
+async def test_a_bar_completed_while_subscriptions_are_on_their_way_is_not_whole(tmp_path: Path) -> None:
+    feed = ScriptedFeed()
+    at_ns = (time.time_ns() // NS_PER_SECOND - 30) * NS_PER_SECOND
+    async with open_database(None, tmp_path) as store:
+        aggregator = OHLCBarAggregator({CONTRACT: open_now()}, [SECOND])
+        service = Ingestion(feed, store, aggregator, [CONTRACT], IngestParams(clock="stream"))
+        feed.live()
+        feed.trade(at_ns)
+        feed.trade(at_ns + 3 * NS_PER_SECOND)
+        feed.trade(at_ns + 6 * NS_PER_SECOND)
+        feed.lost()
+        feed.trade(
+            at_ns + 9 * NS_PER_SECOND + 500_000_000
+        )  # trades come again; other subscriptions are not acknowledged yet
+        feed.live()
+        feed.trade(at_ns + 12 * NS_PER_SECOND)
+        feed.trade(at_ns + 15 * NS_PER_SECOND)
+        await feed.aclose()
+        await service.run()
+        assert [bar.whole for bar in await stored(store, 5)] == [True, True, False, False, True]
+
+
 async def test_a_feed_that_gives_up_ends_ingestion_after_its_bars_are_stored(tmp_path: Path) -> None:
     feed = ScriptedFeed()
     async with open_database(None, tmp_path) as store:

@@ -227,8 +227,12 @@ class Ingestion:
         """Take note of the venue's time; once live it ends the blindness that no clock of ours may end."""
         self._heard[contract_id] = at_ns
         self._venue_time_ns = max(self._venue_time_ns, at_ns)
-        if self._live and contract_id in self._blind_since:
-            self._observe(contract_id, at_ns)
+        if contract_id in self._blind_since:
+            if self._live:
+                self._observe(contract_id, at_ns)
+            else:
+                # Trades come before all subscriptions are acknowledged, and may complete bars of the hole.
+                self._aggregator.mark_unobserved(self._blind_since[contract_id], at_ns, contract_id=contract_id)
 
     def _go_blind(self) -> None:
         self._live = False
