@@ -17,7 +17,7 @@ from escapement.model import Timeframe, Trade
 from escapement.moments import ns_from_datetime
 from escapement.projectx.codec import MarketCodec, Record, records
 from escapement.simulator import synthetic_trades
-from escapement.simulator.wire import trades_record
+from escapement.simulator.wire import trade_json, trades_record
 
 CONTRACT = "CON.F.US.MES.M25"
 TRADES = 200_000
@@ -26,7 +26,8 @@ TIMEFRAMES = [Timeframe.parse(text) for text in ("1m", "5m", "15m", "1h", "4h")]
 
 
 def frames(trades: list[Trade], size: int) -> list[bytes]:
-    return [trades_record(CONTRACT, "F.US.MES", trades[at : at + size]) for at in range(0, len(trades), size)]
+    items = [trade_json("F.US.MES", trade) for trade in trades]
+    return [trades_record(CONTRACT, items[at : at + size]) for at in range(0, len(items), size)]
 
 
 def aggregator() -> OHLCBarAggregator:
