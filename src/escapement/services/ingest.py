@@ -243,7 +243,8 @@ class Ingestion:
     def _observe(self, contract_id: str, from_ns: int) -> None:
         since = self._blind_since.pop(contract_id, None)
         if since is not None:
-            self._aggregator.mark_unobserved(since, from_ns, contract_id=contract_id)
+            # Even when no time seems to have passed, a trade of that very moment may be missing.
+            self._aggregator.mark_unobserved(since, max(from_ns, since + 1), contract_id=contract_id)
 
     def _keep(self, outcomes: Sequence[TradeOutcome]) -> None:
         for outcome in outcomes:

@@ -170,6 +170,8 @@ class Cascade:
 
     def mark_unobserved(self, from_ns: int, until_ns: int) -> None:
         """Take note that trades of ``[from_ns, until_ns)`` may be missing: bars that overlap it will not be whole."""
+        if until_ns <= from_ns:
+            return
         for bar in self._every_open():
             if bar.open_ns < until_ns and bar.end_ns > from_ns:
                 bar.whole = False
