@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,6 +17,7 @@ from escapement.errors import ConfigurationError, SchemaMismatch, StorageError, 
 from escapement.model import NS_PER_SECOND, Bar, Timeframe
 from escapement.moments import ns_from_iso
 from escapement.storage import DBHandler, migrate, open_database, status_of
+from escapement.storage.embedded import embedded_server, revive
 from escapement.storage.schema import head
 
 MINUTE = Timeframe.parse("1m")
@@ -128,6 +132,66 @@ async def test_a_connection_that_dies_is_an_outage_and_the_next_call_works(url: 
         assert await database.store_bars(bars(2)) == 2
 
 
+async def test_two_programs_that_store_the_same_bars_at_once_store_each_bar_once(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        rival = await asyncpg.connect(url)
+        batch = bars(2_000)
+        await database.store_bars(batch[:1])
+        transaction = rival.transaction()
+        await transaction.start()
+        await rival.execute("INSERT INTO ohlc_bars SELECT * FROM ohlc_bars ON CONFLICT DO NOTHING")
+        await rival.execute(
+            "INSERT INTO ohlc_bars SELECT contract_id, timestamp + interval '1 minute' * 700, timeframe_unit, "
+            "timeframe_value, open, high, low, close, volume, ends_at + interval '1 minute' * 700, whole FROM ohlc_bars"
+        )
+        storing = asyncio.create_task(database.store_bars(batch[1:]))
+        while not await rival.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+        await transaction.commit()
+        await rival.close()
+        assert await storing == 1_998
+        assert await database.bars_between("MES", MINUTE, 0, FOREVER) == batch
+
+
+def kill_and_revive(data_dir: Path) -> None:
+    os.kill(int((data_dir / "postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    while not revive(data_dir):  # the dying server may still answer
+        os.sched_yield()
+
+
+async def store_through_outages(database: DBHandler, batch: list[Bar]) -> int:
+    """Store until the database has it; return how often it was away. Any other fault is not ours to survive."""
+    away = 0
+    while True:
+        try:
+            await database.store_bars_and_state(batch, f"to {batch[-1].end_ns}", {})
+        except StorageUnavailable:
+            away += 1
+            await asyncio.sleep(0.05)
+        else:
+            return away
+
+
+async def test_a_server_killed_at_work_loses_no_acknowledged_bar_and_is_used_again(tmp_path: Path) -> None:
+    small = [bars(500 * n)[-500:] for n in range(1, 31)]
+    large = [bars(15_000 + 2_000 * n)[-2_000:] for n in range(1, 6)]
+    with embedded_server(tmp_path) as url:
+        await migrate(url)
+        async with await DBHandler.open(url) as database:
+
+            async def run(batches: list[list[Bar]], kill_before: tuple[int, ...]) -> int:
+                away = 0
+                for number, batch in enumerate(batches):
+                    if number in kill_before:
+                        await asyncio.to_thread(kill_and_revive, tmp_path)
+                    away += await store_through_outages(database, batch)
+                return away
+
+            assert sum(await asyncio.gather(run(small, (8, 20)), run(large, ()))) > 0
+            assert await database.bars_between("MES", MINUTE, 0, FOREVER) == bars(25_000)
+            assert await database.pool.fetchval("SELECT count(*) FROM stage_states") == len(small) + len(large)
+
+
 async def test_a_database_without_our_tables_or_with_others_says_what_to_do(empty_database_url: str) -> None:
     with pytest.raises(SchemaMismatch, match=r"not there.*escapement db init"):
         async with open_database(empty_database_url, data_dir=None):  # type: ignore[arg-type] # not used with a URL
@@ -181,6 +245,8 @@ async def test_bars_are_a_hypertable_exactly_where_the_server_has_timescaledb(
 async def test_reading_by_sql_cannot_write_and_tells_faults(url: str) -> None:
     async with await DBHandler.open(url) as database:
         assert await database.read("SELECT 1 AS one, NULL AS none") == (["one", "none"], [(1, None)])
+        await database.read("SET statement_timeout = '1ms'")
+        assert (await database.read("SHOW statement_timeout"))[1] == [("0",)]
         with pytest.raises(StorageError, match="read-only transaction"):
             await database.read("DELETE FROM ohlc_bars")
         with pytest.raises(StorageError, match="nowhere"):

@@ -24,6 +24,7 @@ _COLUMNS = (
 )  # fmt: skip
 _INSERT = queries.load("insert_bars")
 _INSERT_WITH_STATE = queries.load("insert_bars_with_state")
+_INSERT_NEW = queries.load("insert_new_bars")
 _INSERT_STAGED = queries.load("insert_staged_bars")
 _CREATE_STAGING = queries.load("create_staging")
 _LATEST = queries.load("latest_bar")
@@ -73,7 +74,7 @@ class DBHandler:
                 # No connections in reserve: the pool would fill the log while the server is away.
                 pool = await asyncpg.create_pool(
                     url, min_size=0, max_size=connections, command_timeout=timeout_s, timeout=10,
-                    server_settings={"application_name": "escapement"},
+                    server_settings={"application_name": "escapement"}, reset=_as_it_is,
                 )  # fmt: skip
                 await pool.fetchval("SELECT 1")
         except ValueError:
@@ -155,10 +156,13 @@ class DBHandler:
             StorageError: the statement is wrong, or would write.
         """
         with translated(missing_is_ours=False):
-            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-                statement = await connection.prepare(sql)
-                names = [column.name for column in statement.get_attributes()]
-                return names, [tuple(row) for row in await statement.fetch()]
+            async with self._pool.acquire() as connection:
+                async with connection.transaction(readonly=True):
+                    statement = await connection.prepare(sql)
+                    names = [column.name for column in statement.get_attributes()]
+                    rows = [tuple(row) for row in await statement.fetch()]
+                await connection.reset()  # the statement may have been a SET
+            return names, rows
 
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name``, or None."""
@@ -175,11 +179,21 @@ class DBHandler:
             await self._pool.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
 
 
+async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Put a connection back: nothing here changes a session's settings, and resetting them is another round trip."""
+    del connection
+
+
 async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> int:
     await connection.execute(_CREATE_STAGING)
     rows = list(zip(*_columns(bars), strict=True))
     await connection.copy_records_to_table("staged_bars", records=rows, columns=list(_COLUMNS))
-    return _count(await connection.execute(_INSERT_STAGED))
+    try:
+        async with connection.transaction():
+            added = _count(await connection.execute(_INSERT_NEW))
+    except asyncpg.UniqueViolationError:
+        added = 0
+    return added or _count(await connection.execute(_INSERT_STAGED))
 
 
 def _columns(bars: Sequence[Bar]) -> tuple[list[object], ...]:
@@ -190,9 +204,12 @@ def _columns(bars: Sequence[Bar]) -> tuple[list[object], ...]:
         if key not in once or (bar.whole and not once[key].whole):
             once[key] = bar
     chosen = once.values()
+    # Bars of a series share their ends with the next one's start, and series share moments with one another.
+    distinct = {bar.start_ns for bar in chosen}.union([bar.end_ns for bar in chosen])
+    moments = {at_ns: datetime_from_ns(at_ns) for at_ns in distinct}
     return (
         [bar.contract_id for bar in chosen],
-        [datetime_from_ns(bar.start_ns) for bar in chosen],
+        [moments[bar.start_ns] for bar in chosen],
         [int(bar.timeframe.unit) for bar in chosen],
         [bar.timeframe.value for bar in chosen],
         [bar.open for bar in chosen],
@@ -200,7 +217,7 @@ def _columns(bars: Sequence[Bar]) -> tuple[list[object], ...]:
         [bar.low for bar in chosen],
         [bar.close for bar in chosen],
         [bar.volume for bar in chosen],
-        [datetime_from_ns(bar.end_ns) for bar in chosen],
+        [moments[bar.end_ns] for bar in chosen],
         [bar.whole for bar in chosen],
     )
 
