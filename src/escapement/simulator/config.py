@@ -30,6 +30,9 @@ class SimulatorConfig:
     ``settle_s``: begin that long after the last subscription although some contracts have no subscriber; None waits for
     all. ``begin_ns``: trades before it are history from the start.
 
+    ``ping_s`` between pings, ``handshake_s`` for a handshake, ``client_silence_s`` until a client that says nothing and
+    ``stuck_s`` until one that takes nothing is dropped.
+
     ``bars_limit`` and ``calls_limit`` are the venue's, per user; None is without limit. ``hour_rule``: bars of several
     hours lack the newest finished hour. ``wrap_events``: events of accounts come as action and data.
     ``strict_version`` refuses handshakes of versions other than 1. ``state_file`` keeps accounts, orders and the clock
@@ -52,6 +55,7 @@ class SimulatorConfig:
     calendar: str | None = None
     token_lifetime_s: float = 86_400.0
     ping_s: float = 15.0
+    handshake_s: float = 15.0
     client_silence_s: float = 30.0
     stuck_s: float = 30.0
     strict_version: bool = False

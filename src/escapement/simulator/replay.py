@@ -112,7 +112,7 @@ async def moments(clock: VirtualClock, trades: Iterable[Trade], end_ns: Callable
             yield Moment(now_ns, ())
         most = await clock.leave()
         due: list[Trade] = []
-        horizon_ns = following.at_ns + NS_PER_SECOND if clock.jumps else max(clock.now_ns, following.at_ns)
+        horizon_ns = following.at_ns + NS_PER_SECOND - 1 if clock.jumps else max(clock.now_ns, following.at_ns)
         while following is not None and following.at_ns <= horizon_ns and len(due) < most:
             due.append(following)
             following = next(waiting, None)

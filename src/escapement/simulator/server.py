@@ -84,7 +84,7 @@ class Simulator:
         self._market = MarketData(self._venue, self.faults)
         self._users = UserData(self._venue, self.faults, wrapped=config.wrap_events)
         timings = HubTimings(
-            config.ping_s, client_silence_s=config.client_silence_s, stuck_s=config.stuck_s,
+            config.ping_s, config.handshake_s, client_silence_s=config.client_silence_s, stuck_s=config.stuck_s,
             strict_version=config.strict_version,
         )  # fmt: skip
         self._hubs = {
