@@ -41,7 +41,7 @@ KINDS = {
 class Fault:
     """One thing that goes wrong.
 
-    It can strike from ``after_s`` venue seconds on after the replay's first moment, at each opportunity (a batch, a
+    It can strike from ``after_s`` venue seconds on after the replay's first trade, at each opportunity (a batch, a
     call, a moment) with ``probability``, ``count`` times in all. ``contract_id``, ``endpoint`` (such as
     ``Order/place``) and ``hub`` (``market`` or ``user``) narrow it down.
 
@@ -94,7 +94,9 @@ class FaultPlan:
         """Arm another fault; its ``after_s`` counts from ``from_ns`` where that is given."""
         chance = random.Random(f"{self._seed} {len(self._armed)} {fault.kind}")  # noqa: S311 - repeatable on purpose
         begin_ns = self._begin_ns if from_ns is None else from_ns
-        self._armed.append(_Armed(fault, begin_ns + round(fault.after_s * NS_PER_SECOND), fault.count, chance))
+        # One that waits for nothing can strike before the first trade too.
+        strikes_from_ns = begin_ns + round(fault.after_s * NS_PER_SECOND) if fault.after_s else 0
+        self._armed.append(_Armed(fault, strikes_from_ns, fault.count, chance))
 
     def strikes(self, now_ns: int, *kinds: str, contract_id: str | None = None, endpoint: str | None = None,
                 hub: str | None = None) -> list[Fault]:  # fmt: skip

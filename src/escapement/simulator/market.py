@@ -232,4 +232,4 @@ def _broken(contract_id: str) -> bytes:
 
 def _oversized(contract_id: str, size: int) -> bytes:
     row = _row(contract_id, 0, _RESET, 0.0, 0)
-    return wire.invocation("GatewayDepth", contract_id, [row] * (size // 150 + 1))
+    return wire.invocation("GatewayDepth", contract_id, [row] * (size // len(str(row)) + size // 1_000 + 1))

@@ -80,7 +80,7 @@ class Simulator:
         self._venue = Venue(self._listings, config.account_specs(), begin_ns, config.fills, config.rules)
         self._resume_ns = self._restored(begin_ns)
         self._clock = VirtualClock(self._venue.now_ns, config.speed)
-        self.faults = FaultPlan(config.faults, config.seed, begin_ns)
+        self.faults = FaultPlan(config.faults, config.seed, max(begin_ns, first.at_ns))
         self._market = MarketData(self._venue, self.faults)
         self._users = UserData(self._venue, self.faults, wrapped=config.wrap_events)
         timings = HubTimings(
