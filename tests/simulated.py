@@ -25,6 +25,29 @@ JS = Path(__file__).parent / "js"
 
 Json = dict[str, Any]
 
+# Every endpoint behind a session, with a body that fits it.
+ENDPOINTS: dict[str, Json] = {
+    "Account/search": {"onlyActiveAccounts": False},
+    "Contract/search": {"searchText": "", "live": False},
+    "Contract/searchById": {"contractId": MES},
+    "Contract/available": {"live": False},
+    "History/retrieveBars": {
+        "contractId": MES, "live": False, "startTime": "2025-03-16T00:00:00Z", "endTime": "2025-03-18T00:00:00Z",
+        "unit": 2, "unitNumber": 1, "limit": 10, "includePartialBar": False,
+    },
+    "Order/place": {"accountId": 1001, "contractId": MES, "type": 2, "side": 0, "size": 1},
+    "Order/modify": {"accountId": 1001, "orderId": 1},
+    "Order/cancel": {"accountId": 1001, "orderId": 1},
+    "Order/search": {"accountId": 1001, "startTimestamp": "2025-03-16T00:00:00Z"},
+    "Order/searchOpen": {"accountId": 1001},
+    "Order/searchById": {"accountId": 1001, "orderId": 1},
+    "Order/v2/query": {"filter": {"accountId": 1001}},
+    "Position/searchOpen": {"accountId": 1001},
+    "Position/closeContract": {"accountId": 1001, "contractId": MES},
+    "Position/partialCloseContract": {"accountId": 1001, "contractId": MES, "size": 1},
+    "Trade/search": {"accountId": 1001, "startTimestamp": "2025-03-16T00:00:00Z"},
+}  # fmt: skip
+
 
 def tape(*prices: float, contract_id: str = MES, start_ns: int = MONDAY_1330, step_s: float = 1.0) -> list[Trade]:
     """Trades of one contract at even distances."""

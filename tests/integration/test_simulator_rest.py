@@ -25,7 +25,7 @@ from escapement.simulator import (
     SimulatorConfig,
     contract_facts,
 )
-from simulated import MES, MNQ, MONDAY_1330, Json, Rest, rest, tape, until
+from simulated import ENDPOINTS, MES, MNQ, MONDAY_1330, Json, Rest, rest, tape, until
 
 HOUR = 3_600 * NS_PER_SECOND
 MINE = AccountSpec(1001, "PRAC-1", "demo", balance=Decimal(50_000))
@@ -39,27 +39,6 @@ CONFIG = SimulatorConfig(
     calls_limit=None,
     bars_limit=None,
 )
-ENDPOINTS: dict[str, Json] = {
-    "Account/search": {"onlyActiveAccounts": False},
-    "Contract/search": {"searchText": "", "live": False},
-    "Contract/searchById": {"contractId": MES},
-    "Contract/available": {"live": False},
-    "History/retrieveBars": {
-        "contractId": MES, "live": False, "startTime": "2025-03-16T00:00:00Z", "endTime": "2025-03-18T00:00:00Z",
-        "unit": 2, "unitNumber": 1, "limit": 10, "includePartialBar": False,
-    },
-    "Order/place": {"accountId": 1001, "contractId": MES, "type": 2, "side": 0, "size": 1},
-    "Order/modify": {"accountId": 1001, "orderId": 1},
-    "Order/cancel": {"accountId": 1001, "orderId": 1},
-    "Order/search": {"accountId": 1001, "startTimestamp": "2025-03-16T00:00:00Z"},
-    "Order/searchOpen": {"accountId": 1001},
-    "Order/searchById": {"accountId": 1001, "orderId": 1},
-    "Order/v2/query": {"filter": {"accountId": 1001}},
-    "Position/searchOpen": {"accountId": 1001},
-    "Position/closeContract": {"accountId": 1001, "contractId": MES},
-    "Position/partialCloseContract": {"accountId": 1001, "contractId": MES, "size": 1},
-    "Trade/search": {"accountId": 1001, "startTimestamp": "2025-03-16T00:00:00Z"},
-}  # fmt: skip
 
 
 @asynccontextmanager
