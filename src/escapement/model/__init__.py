@@ -1,19 +1,39 @@
 """The nouns: frozen values every room speaks in."""
 
+from escapement.model.account import Account
 from escapement.model.bar import Bar, FormingBar
 from escapement.model.contract import Contract
+from escapement.model.order import (
+    Bracket,
+    Fill,
+    Order,
+    OrderRequest,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+)
+from escapement.model.position import Position
 from escapement.model.session import Interval, Period, Session, SessionCalendar
 from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
 from escapement.model.trade import AggressorSide, Trade
 
 __all__ = [
     "NS_PER_SECOND",
+    "Account",
     "AggressorSide",
     "Bar",
+    "Bracket",
     "Contract",
+    "Fill",
     "FormingBar",
     "Interval",
+    "Order",
+    "OrderRequest",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
     "Period",
+    "Position",
     "Session",
     "SessionCalendar",
     "Timeframe",

@@ -2,112 +2,85 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
-import orjson
-import stamina
-import structlog
 from pydantic import SecretStr
 
-from escapement.errors import GatewayProtocolError, GatewayRefused, GatewayUnavailable
-from escapement.model import Contract
-from escapement.projectx.limits import GENERAL_LIMIT, RateLimit, Turnstile
+from escapement.errors import GatewayProtocolError, InvalidInput
+from escapement.model import (
+    Account,
+    Bar,
+    Bracket,
+    Contract,
+    Fill,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    Position,
+    SessionCalendar,
+    Timeframe,
+)
+from escapement.moments import iso_from_ns
+from escapement.projectx import payloads
+from escapement.projectx.access import Access, GatewayParams
 
-log = structlog.get_logger(service="gateway")
+__all__ = ["GatewayClient", "GatewayParams"]
 
-_LOGIN_REFUSALS = {
-    1: "the user is unknown; check PROJECTX_USERNAME (the platform login, not the e-mail address)",
-    3: "user name or API key is wrong; check PROJECTX_USERNAME and PROJECTX_API_KEY",
-    7: "agreements are not signed; sign them on the platform",
-    9: "no API subscription; order API access on the platform and link it to the firm's profile",
-    10: "log-in by API key is switched off; ask the firm",
-}
-_ASSUMED_LIFETIME_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayParams:
-    """Where the gateway is and who logs in. ``timeout_s`` bounds each call, ``attempts`` how often a read is tried."""
-
-    api_url: str
-    user_name: str
-    api_key: SecretStr
-    timeout_s: float = 20.0
-    attempts: int = 5
-    limit: RateLimit = GENERAL_LIMIT
+MOST_BARS = 20_000
+_PAGE = 500
+_HOUR_NS = 3_600 * 1_000_000_000
+_DAY_NS = 24 * _HOUR_NS
 
 
 class GatewayClient:
-    """One user's access to the gateway; use it with ``async with``.
+    """One user's calls to the gateway; use it with ``async with``.
 
-    It logs in when a token is first needed, refreshes the token before it expires, and keeps within the rate limits.
-    Calls that read are repeated after network failures, 429 and server errors.
+    Every call raises GatewayRefused (by name, see ``refusals``), GatewayUnavailable or GatewayProtocolError. Calls that
+    read are repeated after failures that may pass. Calls that change something are sent once: when the answer is lost
+    they raise OutcomeUnknown, which says how to find out.
     """
 
-    def __init__(self, params: GatewayParams, *, clock: Callable[[], float] = time.time) -> None:
-        self._params = params
-        self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
-        self._turnstile = Turnstile(params.limit)
-        self._token: SecretStr | None = None
-        self._refresh_at = 0.0
-        self._expires_at = 0.0
-        self._token_lock = asyncio.Lock()
+    def __init__(self, params: GatewayParams) -> None:
+        self._access = Access(params)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._params.timeout_s))
+        await self._access.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._access.__aexit__(kind, error, trace)
 
     @property
     def session(self) -> aiohttp.ClientSession:
         """The HTTP session, shared with the hubs."""
-        if self._session is None:
-            raise RuntimeError("GatewayClient is used outside its async with block")
-        return self._session
+        return self._access.session
 
     async def token(self) -> SecretStr:
-        """Return a token that is good for a while, logging in or refreshing first where needed.
-
-        Raises:
-            GatewayRefused: the gateway does not accept user name and API key.
-            GatewayUnavailable: it does not answer.
-        """
-        async with self._token_lock:
-            now = self._clock()
-            if self._token is None or now >= self._expires_at:
-                await self._login()
-            elif now >= self._refresh_at:
-                await self._refresh()
-            if self._token is None:
-                raise GatewayProtocolError("Auth/loginKey answered without a token")
-            return self._token
+        """Return a token that is good for a while, logging in or refreshing first where needed."""
+        return await self._access.token()
 
     def forget_token(self) -> None:
         """Drop a token that the venue refused; the next call logs in again."""
-        self._token = None
+        self._access.forget_token()
 
     async def ping(self) -> None:
-        """Ask whether the gateway is there.
+        """Ask whether the gateway is there."""
+        await self._access.ping()
 
-        Raises:
-            GatewayUnavailable: it does not answer.
-        """
-        await self._send("GET", "Status/ping", None, authorized=False)
+    async def logout(self) -> None:
+        """End the session at the venue."""
+        await self._access.change("Auth/logout", {}, find_out="log in again")
+        self._access.forget_token()
+
+    async def accounts(self, *, only_active: bool = True) -> list[Account]:
+        """Return the user's accounts."""
+        answer = await self._access.read("Account/search", {"onlyActiveAccounts": only_active})
+        return payloads.read_all("Account/search", answer.get("accounts"), payloads.account)
 
     async def search_contracts(self, text: str, *, live: bool = False) -> list[Contract]:
         """Return up to 20 contracts whose name or description contains ``text``.
@@ -115,166 +88,177 @@ class GatewayClient:
         Args:
             text: what to look for, such as ``MES``.
             live: the live data subscription; practice accounts have none and find nothing with it.
-
-        Raises:
-            GatewayError: the gateway refuses or does not answer.
         """
-        answer = await self._read("Contract/search", {"searchText": text, "live": live})
-        return [_contract("Contract/search", item) for item in answer.get("contracts") or ()]
+        answer = await self._access.read("Contract/search", {"searchText": text, "live": live})
+        return payloads.read_all("Contract/search", answer.get("contracts"), payloads.contract)
+
+    async def available_contracts(self, *, live: bool = False) -> list[Contract]:
+        """Return every contract that can be traded."""
+        answer = await self._access.read("Contract/available", {"live": live})
+        return payloads.read_all("Contract/available", answer.get("contracts"), payloads.contract)
 
     async def contract(self, contract_id: str) -> Contract:
-        """Return one contract by its id, also an expired one.
+        """Return one contract by its id, also an expired one."""
+        answer = await self._access.read("Contract/searchById", {"contractId": contract_id})
+        return payloads.read_one("Contract/searchById", answer.get("contract"), payloads.contract)
+
+    async def bars(
+        self,
+        contract_id: str,
+        timeframe: Timeframe,
+        from_ns: int,
+        to_ns: int,
+        calendar: SessionCalendar,
+        *,
+        live: bool = False,
+        page: int = MOST_BARS,
+    ) -> list[Bar]:
+        """Return the complete bars labelled in ``[from_ns, to_ns)`` (nanoseconds UTC), oldest first.
+
+        Pages backwards, because the venue serves the newest of a window. Ask for minutes, or for one hour, and build
+        larger bars yourself: the venue serves incomplete bars of several hours.
 
         Raises:
-            GatewayRefused: there is no such contract.
-            GatewayError: the gateway does not answer.
+            InvalidInput: a timeframe of several hours, or a page that the venue does not serve.
         """
-        answer = await self._read("Contract/searchById", {"contractId": contract_id})
-        return _contract("Contract/searchById", answer.get("contract"))
+        if timeframe.is_intraday and timeframe.length_ns > _HOUR_NS:
+            raise InvalidInput(
+                f"timeframe {timeframe} is not asked of the venue, which serves such bars incomplete; use 1h"
+            )
+        if not 1 <= page <= MOST_BARS:
+            raise InvalidInput(f"page {page} is not served; use 1 to {MOST_BARS}")
+        reader = payloads.bar_reader(contract_id, timeframe, calendar)
+        body: dict[str, object] = {
+            "contractId": contract_id, "live": live, "startTime": iso_from_ns(from_ns), "unit": int(timeframe.unit),
+            "unitNumber": timeframe.value, "limit": page, "includePartialBar": False,
+        }  # fmt: skip
+        found: dict[int, Bar] = {}
+        # A bar is served only when label plus length is not after endTime, so the window ends a bar later than asked.
+        end_ns = to_ns + (timeframe.length_ns or _DAY_NS)
+        while True:
+            answer = await self._access.read("History/retrieveBars", body | {"endTime": iso_from_ns(end_ns)})
+            served = payloads.read_all("History/retrieveBars", answer.get("bars"), reader)
+            fresh = [bar for bar in served if bar.start_ns not in found]
+            found |= {bar.start_ns: bar for bar in fresh}
+            if len(served) < page or not fresh:
+                break
+            end_ns = min(bar.start_ns for bar in served)
+        return sorted((bar for bar in found.values() if from_ns <= bar.start_ns < to_ns), key=_by_start)
 
-    async def logout(self) -> None:
-        """End the session at the venue.
+    async def place_order(self, request: OrderRequest) -> int:
+        """Place an order; return its id.
 
         Raises:
-            GatewayError: the gateway refuses or does not answer.
+            OutcomeUnknown: it was sent and the answer was lost.
         """
-        await self._call("Auth/logout", {})
-        self.forget_token()
-
-    async def _read(self, endpoint: str, body: dict[str, object]) -> dict[str, Any]:
-        """Call what changes nothing, again after a failure that may pass, and once more after a refused token."""
-        async for attempt in stamina.retry_context(
-            on=GatewayUnavailable, attempts=self._params.attempts, timeout=None, wait_initial=0.2, wait_max=5.0
-        ):
-            with attempt:
-                try:
-                    return await self._call(endpoint, body)
-                except _TokenRefusedError:
-                    self.forget_token()
-                    return await self._call(endpoint, body)
-        raise AssertionError("stamina raises when attempts run out")
-
-    async def _call(self, endpoint: str, body: dict[str, object]) -> dict[str, Any]:
-        return await self._send("POST", endpoint, body, authorized=True)
-
-    async def _send(
-        self, method: str, endpoint: str, body: dict[str, object] | None, *, authorized: bool
-    ) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if authorized:
-            headers["Authorization"] = f"Bearer {(await self.token()).get_secret_value()}"
-        return await self._exchange(method, endpoint, body, headers)
-
-    async def _exchange(
-        self, method: str, endpoint: str, body: dict[str, object] | None, headers: dict[str, str]
-    ) -> dict[str, Any]:
-        await self._turnstile.wait_turn()
-        url = f"{self._params.api_url}/api/{endpoint}"
-        data = None if body is None else orjson.dumps(body)
-        try:
-            async with self.session.request(method, url, data=data, headers=headers) as response:
-                text = await response.read()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise GatewayUnavailable(f"{endpoint}: no answer ({type(error).__name__})") from None
-        if status == 401:
-            raise _TokenRefusedError(f"{endpoint}: the token is refused (401)")
-        if status == 429 or status >= 500:
-            raise GatewayUnavailable(f"{endpoint}: HTTP {status}")
-        if method == "GET" and status == 200:
-            return {}
-        return _payload(endpoint, status, text)
-
-    async def _login(self) -> None:
-        key = self._params.api_key.get_secret_value()
-        body: dict[str, object] = {"userName": self._params.user_name, "apiKey": key}
-        async for attempt in stamina.retry_context(
-            on=GatewayUnavailable, attempts=self._params.attempts, timeout=None, wait_initial=0.2, wait_max=5.0
-        ):
-            with attempt:
-                try:
-                    answer = await self._send("POST", "Auth/loginKey", body, authorized=False)
-                except GatewayRefused as error:
-                    reason = _LOGIN_REFUSALS.get(error.code or 0)
-                    if reason is None:
-                        raise
-                    raise GatewayRefused(
-                        f"log-in refused: {reason}", endpoint=error.endpoint, code=error.code
-                    ) from None
-        self._keep(answer.get("token"))
-        log.info("logged_in")
-
-    async def _refresh(self) -> None:
-        token = self._token
-        if token is None:
-            return
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token.get_secret_value()}"}
-        try:
-            answer = await self._exchange("POST", "Auth/validate", {}, headers)
-        except (GatewayRefused, GatewayUnavailable) as error:
-            if self._clock() < self._expires_at and isinstance(error, GatewayUnavailable):
-                self._refresh_at = self._clock() + 60.0
-                log.warning("token_refresh_failed", reason=str(error))
-                return
-            await self._login()
-            return
-        self._keep(answer.get("newToken") or token.get_secret_value())
-        log.info("token_refreshed")
-
-    def _keep(self, token: object) -> None:
-        if not isinstance(token, str) or not token:
-            raise GatewayProtocolError("log-in was accepted without a token")
-        now = self._clock()
-        expires = _expiry(token)
-        lifetime = _ASSUMED_LIFETIME_S if expires is None else expires - now
-        self._token = SecretStr(token)
-        self._expires_at = now + lifetime
-        self._refresh_at = self._expires_at - min(3_600.0, lifetime / 4)
-
-
-class _TokenRefusedError(GatewayRefused):
-    """The venue no longer accepts the token."""
-
-
-def _payload(endpoint: str, status: int, text: bytes) -> dict[str, Any]:
-    try:
-        answer = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        answer = None
-    if status >= 400:
-        detail = answer.get("title") or answer.get("errorMessage") if isinstance(answer, dict) else None
-        raise GatewayRefused(f"{endpoint}: HTTP {status}{f' ({detail})' if detail else ''}", endpoint=endpoint)
-    if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
-        raise GatewayProtocolError(f"{endpoint}: the answer is not the gateway's envelope with success and errorCode")
-    if not answer["success"]:
-        code = answer.get("errorCode")
-        message = answer.get("errorMessage")
-        raise GatewayRefused(
-            f"{endpoint}: refused with code {code}{f': {message}' if message else ''}",
-            endpoint=endpoint,
-            code=code if isinstance(code, int) else None,
+        body = {
+            "accountId": request.account_id, "contractId": request.contract_id, "type": int(request.type),
+            "side": int(request.side), "size": request.size, "limitPrice": request.limit_price,
+            "stopPrice": request.stop_price, "trailPrice": request.trail_price, "customTag": request.custom_tag,
+            "stopLossBracket": _bracket(request.stop_loss), "takeProfitBracket": _bracket(request.take_profit),
+        }  # fmt: skip
+        present = {name: value for name, value in body.items() if value is not None}
+        tag = f"with custom tag {request.custom_tag!r}" if request.custom_tag else "sent just now"
+        answer = await self._access.change(
+            "Order/place", present, find_out=f"look for an order {tag} among orders() and positions()"
         )
-    return answer
+        order_id = answer.get("orderId")
+        if not isinstance(order_id, int):
+            raise GatewayProtocolError("Order/place: accepted without an order id; look for it among orders()")
+        return order_id
+
+    async def modify_order(
+        self,
+        account_id: int,
+        order_id: int,
+        *,
+        size: int | None = None,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        trail_price: float | None = None,
+    ) -> None:
+        """Change an order's size (contracts) or prices (points); what is None stays.
+
+        Raises:
+            OutcomeUnknown: it was sent and the answer was lost.
+        """
+        changes = {"size": size, "limitPrice": limit_price, "stopPrice": stop_price, "trailPrice": trail_price}
+        present = {name: value for name, value in changes.items() if value is not None}
+        if not present:
+            raise InvalidInput(f"order {order_id}: nothing to change; name a size or a price")
+        body: dict[str, object] = {"accountId": account_id, "orderId": order_id, **present}
+        await self._access.change("Order/modify", body, find_out=f"look at order({account_id}, {order_id})")
+
+    async def cancel_order(self, account_id: int, order_id: int) -> None:
+        """Cancel an order.
+
+        Raises:
+            OutcomeUnknown: it was sent and the answer was lost.
+        """
+        body: dict[str, object] = {"accountId": account_id, "orderId": order_id}
+        await self._access.change("Order/cancel", body, find_out=f"look at order({account_id}, {order_id})")
+
+    async def open_orders(self, account_id: int) -> list[Order]:
+        """Return the account's open orders; legs that wait for their entry to fill are not among them."""
+        return await self._orders("Order/searchOpen", {"accountId": account_id})
+
+    async def orders(self, account_id: int, from_ns: int, to_ns: int | None = None) -> list[Order]:
+        """Return the account's orders of a stretch of time, nanoseconds UTC."""
+        return await self._orders("Order/search", {"accountId": account_id, **_stretch(from_ns, to_ns)})
+
+    async def orders_by_status(self, account_id: int, statuses: Sequence[OrderStatus]) -> list[Order]:
+        """Return all the account's orders of these statuses, suspended legs too, page by page."""
+        found: list[Order] = []
+        while True:
+            body: dict[str, object] = {
+                "filter": {"accountId": account_id, "statuses": [int(status) for status in statuses]},
+                "pageSize": _PAGE, "pageOffset": len(found), "sortBy": 1, "sortDirection": 0,
+            }  # fmt: skip
+            page = await self._orders("Order/v2/query", body)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    async def order(self, account_id: int, order_id: int) -> Order:
+        """Return one order by its id."""
+        answer = await self._access.read("Order/searchById", {"accountId": account_id, "orderId": order_id})
+        return payloads.read_one("Order/searchById", answer.get("order"), payloads.order)
+
+    async def positions(self, account_id: int) -> list[Position]:
+        """Return what the account holds."""
+        answer = await self._access.read("Position/searchOpen", {"accountId": account_id})
+        return payloads.read_all("Position/searchOpen", answer.get("positions"), payloads.position)
+
+    async def close_position(self, account_id: int, contract_id: str, *, size: int | None = None) -> None:
+        """Close a position at the market, or ``size`` contracts of it.
+
+        Raises:
+            OutcomeUnknown: it was sent and the answer was lost.
+        """
+        body: dict[str, object] = {"accountId": account_id, "contractId": contract_id}
+        endpoint = "Position/closeContract"
+        if size is not None:
+            endpoint, body = "Position/partialCloseContract", body | {"size": size}
+        await self._access.change(endpoint, body, find_out=f"look at positions({account_id})")
+
+    async def fills(self, account_id: int, from_ns: int, to_ns: int | None = None) -> list[Fill]:
+        """Return the account's executions of a stretch of time (nanoseconds UTC), voided ones too."""
+        answer = await self._access.read("Trade/search", {"accountId": account_id, **_stretch(from_ns, to_ns)})
+        return payloads.read_all("Trade/search", answer.get("trades"), payloads.fill)
+
+    async def _orders(self, endpoint: str, body: dict[str, object]) -> list[Order]:
+        answer = await self._access.read(endpoint, body)
+        return payloads.read_all(endpoint, answer.get("orders"), payloads.order)
 
 
-def _contract(endpoint: str, item: Any) -> Contract:
-    try:
-        return Contract(
-            contract_id=str(item["id"]), name=str(item["name"]), description=str(item["description"]),
-            tick_size=Decimal(str(item["tickSize"])), tick_value=Decimal(str(item["tickValue"])),
-            active=bool(item["activeContract"]), symbol_id=str(item["symbolId"]),
-        )  # fmt: skip
-    except (KeyError, TypeError, ArithmeticError) as error:
-        raise GatewayProtocolError(f"{endpoint}: a contract in the answer lacks or misuses {error}") from None
+def _bracket(bracket: Bracket | None) -> dict[str, int] | None:
+    return None if bracket is None else {"ticks": bracket.ticks, "type": int(bracket.type)}
 
 
-def _expiry(token: str) -> float | None:
-    """Return when a JWT expires, seconds since 1970; None when the token is no JWT that says so."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return float(claims["exp"])
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        return None
+def _stretch(from_ns: int, to_ns: int | None) -> dict[str, object]:
+    end = {} if to_ns is None else {"endTimestamp": iso_from_ns(to_ns)}
+    return {"startTimestamp": iso_from_ns(from_ns), **end}
+
+
+def _by_start(bar: Bar) -> int:
+    return bar.start_ns
