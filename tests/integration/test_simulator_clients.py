@@ -8,11 +8,12 @@ from datetime import date
 from typing import Any
 
 import pytest
+from pysignalr.client import SignalRClient
 from signalrcore.hub_connection_builder import HubConnectionBuilder
 
 from escapement.model import Trade
 from escapement.simulator import Simulator, SimulatorConfig, synthetic_trades
-from simulated import MES, MNQ, as_sent, as_trades, node, rest, until
+from simulated import MES, MNQ, as_sent, as_trades, node, rest, tape, until
 
 CONTRACTS = [MES, MNQ]
 
@@ -70,6 +71,57 @@ async def test_the_official_client_comes_back_where_it_may_and_stays_away_where_
             await until(lambda: sum("invoked" in event for event in events) == 3)
             await simulator.end_connections("close_for_good")
             await until(lambda: states(events)[-1] == "closed")
+
+
+@pytest.mark.node
+async def test_the_official_client_hears_of_orders_on_the_user_hub() -> None:
+    trades = tape(5700.0, 5700.25, 5701.0)
+    async with Simulator(SimulatorConfig([MES], audience="ignore"), trades) as simulator:
+        simulator.step(2)
+        async with rest(simulator) as caller:
+            order = {
+                "url": simulator.user_hub_url, "token": caller.token, "skipNegotiation": False,
+                "invocations": [
+                    ["SubscribeAccounts"], ["SubscribeOrders", 1001], ["SubscribeTrades", 1001], ["Nonsense"],
+                ],
+                "targets": ["GatewayUserOrder", "GatewayUserTrade", "GatewayUserAccount"],
+            }  # fmt: skip
+            async with node(**order) as events:
+                await until(lambda: sum("invoked" in event for event in events) == 4)
+                await caller.post("Order/place", accountId=1001, contractId=MES, type=2, side=0, size=1)
+                await until(lambda: any(event.get("target") == "GatewayUserAccount" for event in events))
+    told = [(event["target"], event["arguments"][0]["data"].get("status")) for event in events if "target" in event]
+    assert told == [
+        ("GatewayUserOrder", 6), ("GatewayUserOrder", 2), ("GatewayUserTrade", None), ("GatewayUserAccount", None),
+    ]  # fmt: skip
+    assert [event["invoked"] for event in events if "error" in event and "invoked" in event] == ["Nonsense"]
+
+
+async def test_pysignalr_receives_every_trade() -> None:
+    trades = session()
+    received: list[dict[str, Any]] = []
+
+    async def take(arguments: list[Any]) -> None:
+        received.extend(arguments[1])
+
+    async with Simulator(SimulatorConfig(CONTRACTS), trades) as simulator, rest(simulator) as caller:
+        # Its token factory is asked too late for the first connection.
+        client = SignalRClient(f"{simulator.market_hub_url}?access_token={caller.token}")
+
+        async def subscribe() -> None:
+            for method, contract_id in subscriptions():
+                arguments: list[Any] = [contract_id]
+                await client.send(method, arguments)
+
+        client.on_open(subscribe)
+        client.on("GatewayTrade", take)
+        running = asyncio.create_task(client.run())
+        await until(lambda: len(received) == len(trades))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    for contract_id in CONTRACTS:
+        own = [trade for trade in received if trade["contractId"] == contract_id]
+        assert as_trades(own) == as_sent([trade for trade in trades if trade.contract_id == contract_id])
 
 
 async def test_signalrcore_receives_every_trade() -> None:
