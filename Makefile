@@ -19,6 +19,7 @@ test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some)
 	    if [ -f tests/js/package.json ]; then \
 	        npm install --prefix tests/js --no-package-lock --no-audit --no-fund --loglevel=error; fi; \
 	else echo "Without npm, tests that need it are left out (in CI they fail)."; fi
+	@tests/projectxpy/install.sh
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style, types and which room imports which
