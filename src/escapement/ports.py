@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from escapement.model import Bar, Timeframe, Trade
+from escapement.model import Account, Bar, Fill, Order, Position, Timeframe, Trade
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,17 @@ class FeedLost:
 
     generation: int
     cause: str
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEvent:
+    """The venue told of an account, an order, a position or a fill as it stands now; ``received_ns`` is our clock, UTC.
+
+    A fill may come twice, on the stream and by asking; its id tells.
+    """
+
+    value: Account | Order | Position | Fill
     received_ns: int
 
 

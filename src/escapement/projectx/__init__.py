@@ -5,6 +5,7 @@ from escapement.projectx.hub import HubParams
 from escapement.projectx.limits import RateLimit
 from escapement.projectx.market import FeedStatistics, MarketFeed
 from escapement.projectx.rest import GatewayClient, GatewayParams
+from escapement.projectx.user import UserEvent, UserFeed
 
 __all__ = [
     "Endpoints",
@@ -14,6 +15,8 @@ __all__ = [
     "HubParams",
     "MarketFeed",
     "RateLimit",
+    "UserEvent",
+    "UserFeed",
     "endpoints",
     "firm_names",
 ]

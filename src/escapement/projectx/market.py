@@ -84,7 +84,9 @@ class MarketFeed:
         for record in event.records:
             try:
                 if record.target == "GatewayTrade":
-                    trades += self._codec.trades(record.arguments)
+                    read = self._codec.trades(record.arguments)
+                    self._trades += len(read)
+                    trades += read
                 elif record.target == "GatewayQuote":
                     quote = self._codec.quote_time(record.arguments)
                     if quote is not None:
