@@ -94,6 +94,8 @@ async def test_a_killed_server_comes_back_with_its_data(tmp_path: Path) -> None:
         assert not revive(tmp_path)
         assert await ask(url, "SELECT answer FROM kept") == 42
     assert not is_running(tmp_path)
+    assert not revive(tmp_path), "nobody uses it any more"
+    assert not is_running(tmp_path)
 
 
 async def test_a_stale_pid_file_that_names_another_program_is_no_hindrance(tmp_path: Path) -> None:
@@ -103,6 +105,14 @@ async def test_a_stale_pid_file_that_names_another_program_is_no_hindrance(tmp_p
     (tmp_path / "postgres/postmaster.pid").write_text(stale)
     with embedded_server(tmp_path) as url:
         assert await ask(url, "SELECT 1") == 1
+
+
+async def test_a_first_start_that_was_cut_short_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new/base").mkdir(parents=True)
+    (tmp_path / "postgres.new/PG_VERSION").write_text("18\n")
+    with embedded_server(tmp_path) as url:
+        assert await ask(url, "SELECT 1") == 1
+    assert not (tmp_path / "postgres.new").exists()
 
 
 def test_data_of_another_major_version_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -206,6 +209,47 @@ async def test_a_database_without_our_tables_or_with_others_says_what_to_do(empt
             pass
 
 
+async def test_a_newer_programs_database_is_left_alone(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match=r"newer version.*9999.*update the program"):
+        await migrate(url)
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    await connection.close()
+
+
+async def test_making_the_schema_without_the_right_to_is_told(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    role = f"poor_{uuid4().hex}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(StorageError, match="permission denied for schema public"):
+            await migrate(empty_database_url.replace("postgres@", f"{role}@", 1))
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"close": math.nan}, {"high": math.inf}, {"low": 9_999.0}, {"volume": -1}, {"volume": 1 << 70},
+     {"contract_id": "a\0b"}, {"end_ns": 1 << 80}],
+    ids=lambda wrong: str(*wrong),
+)  # fmt: skip
+async def test_a_bar_that_cannot_be_is_refused_for_good_with_its_batch(
+    url: str, wrong: dict[str, object], count: int
+) -> None:
+    async with await DBHandler.open(url, connections=1) as database:
+        batch = bars(count)
+        batch[-1] = replace(batch[-1], **wrong)  # type: ignore[arg-type] # any field
+        with pytest.raises(StorageError) as caught:
+            await database.store_bars(batch)
+        assert not isinstance(caught.value, StorageUnavailable), "trying again would never end"
+        assert await database.series() == []
+        assert await database.store_bars(bars(count)) == count
+
+
 async def test_making_the_schema_is_safe_to_repeat_and_to_race(empty_database_url: str) -> None:
     await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
     async with await DBHandler.open(empty_database_url) as database:
@@ -251,6 +295,8 @@ async def test_reading_by_sql_cannot_write_and_tells_faults(url: str) -> None:
             await database.read("DELETE FROM ohlc_bars")
         with pytest.raises(StorageError, match="nowhere"):
             await database.read("SELECT * FROM nowhere")
+        with pytest.raises(StorageError, match="out of range"):
+            await database.read("SELECT '4000-01-01 BC'::timestamptz")
 
 
 @pytest.mark.parametrize(
@@ -258,10 +304,21 @@ async def test_reading_by_sql_cannot_write_and_tells_faults(url: str) -> None:
     [
         ("postgresql://trader:hunter2@127.0.0.1:1/x", StorageUnavailable),
         ("postgresql://trader:hunter2@127.0.0.1:port/x", ConfigurationError),
+        ("postgresql://trader:hunter2@127.0.0.1:99999/x", ConfigurationError),
+        ("postgresql://trader:hunter2@[::1/x", ConfigurationError),
         ("mysql://trader:hunter2@127.0.0.1/x", ConfigurationError),
     ],
 )
 async def test_no_message_repeats_the_password(url: str, error: type[Exception]) -> None:
-    with pytest.raises(error) as caught:
-        await DBHandler.open(url)
-    assert "hunter2" not in str(caught.value)
+    for attempt in (DBHandler.open, migrate):
+        with pytest.raises(error) as caught:
+            await attempt(url)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("attempt", [DBHandler.open, migrate])
+async def test_a_database_that_is_not_there_is_a_fault_of_the_url(
+    empty_database_url: str, attempt: Callable[[str], Awaitable[object]]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL.*does not exist"):
+        await attempt(empty_database_url.replace("/test_", "/other_", 1))

@@ -11,11 +11,10 @@ from typing import Self
 import asyncpg
 import orjson
 
-from escapement.errors import ConfigurationError, StorageError
 from escapement.model import Bar, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
-from escapement.storage.failures import UNREADABLE_URL, translated
+from escapement.storage.failures import connecting, translated
 
 COPY_FROM = 1_000
 _COLUMNS = (
@@ -66,23 +65,16 @@ class DBHandler:
             timeout_s: how long one statement may take.
 
         Raises:
-            ConfigurationError: the URL cannot be read, or user and password are refused.
+            ConfigurationError: the URL cannot be read, or user, password or database are refused.
             StorageUnavailable: the server does not answer.
         """
-        try:
-            with translated():
-                # No connections in reserve: the pool would fill the log while the server is away.
-                pool = await asyncpg.create_pool(
-                    url, min_size=0, max_size=connections, command_timeout=timeout_s, timeout=10,
-                    server_settings={"application_name": "escapement"}, reset=_as_it_is,
-                )  # fmt: skip
-                await pool.fetchval("SELECT 1")
-        except ValueError:
-            raise ConfigurationError(UNREADABLE_URL) from None
-        except StorageError as error:
-            if isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError):
-                raise ConfigurationError(f"the database refused user or password: {error.__cause__}") from None
-            raise
+        with connecting():
+            # No connections in reserve: the pool would fill the log while the server is away.
+            pool = await asyncpg.create_pool(
+                url, min_size=0, max_size=connections, command_timeout=timeout_s, timeout=10, reset=_as_it_is,
+                server_settings={"application_name": "escapement", "TimeZone": "UTC"},
+            )  # fmt: skip
+            await pool.fetchval("SELECT 1")
         return cls(pool)
 
     async def __aenter__(self) -> Self:

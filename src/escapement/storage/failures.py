@@ -35,7 +35,6 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
     Raises:
         StorageUnavailable: a later try may succeed.
         SchemaMismatch: tables or columns are missing.
-        ConfigurationError: the URL cannot be read.
         StorageError: anything else the database says.
     """
     try:
@@ -44,9 +43,27 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
         if not missing_is_ours:
             raise StorageError(f"the database refused: {error}") from error
         raise SchemaMismatch(f"the database lacks what this program needs ({error}); run escapement db init") from error
-    except asyncpg.ClientConfigurationError:
-        raise ConfigurationError(UNREADABLE_URL) from None
+    except (ValueError, OverflowError) as error:
+        # Before InterfaceError, of which the driver's own ValueErrors are a kind: a later try would not succeed.
+        raise StorageError(f"the database or its driver cannot hold a value: {error}") from error
     except _GONE as error:
         raise StorageUnavailable(f"the database does not answer: {error or type(error).__name__}") from error
     except asyncpg.PostgresError as error:
         raise StorageError(f"the database refused: {error}") from error
+
+
+@contextmanager
+def connecting() -> Iterator[None]:
+    """As ``translated``, for the first connection: what is wrong with the URL is a ConfigurationError.
+
+    Raises:
+        ConfigurationError: the URL cannot be read, or names a user, password or database that the server refuses.
+        StorageError: as ``translated``.
+    """
+    with translated():
+        try:
+            yield
+        except (ValueError, OverflowError):
+            raise ConfigurationError(UNREADABLE_URL) from None
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise ConfigurationError(f"the database server refused database.url (DATABASE_URL): {error}") from None

@@ -9,13 +9,15 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from escapement.errors import SchemaMismatch
 from escapement.storage import queries
 from escapement.storage.database import DBHandler, Series
-from escapement.storage.failures import translated
+from escapement.storage.failures import connecting, translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _HYPERTABLE = (_MIGRATIONS / "hypertable.sql").read_text(encoding="utf-8")
@@ -67,10 +69,13 @@ async def upgrade(url: str) -> None:
     Safe to repeat and to run from several programs at once.
 
     Raises:
+        ConfigurationError: the URL cannot be read, or user, password or database are refused.
+        SchemaMismatch: the database belongs to a newer version of this program.
         StorageError: the database does not answer or refuses.
     """
-    with translated():
+    with connecting():
         guard = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+    with translated():
         try:
             await guard.execute(_LOCK)
             engine = create_async_engine(
@@ -152,7 +157,15 @@ async def _use_timescale(connection: asyncpg.Connection[asyncpg.Record]) -> None
 def _migrate(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaMismatch(
+            f"the database belongs to a newer version of this program ({error}); update the program"
+        ) from error
+    except DBAPIError as error:
+        # Both wrappers off: below SQLAlchemy's and its dialect's is the driver's own error, told as everywhere else.
+        raise (error.orig and error.orig.__cause__) or error from None
 
 
 def _config() -> Config:

@@ -13,7 +13,8 @@ CREATE TABLE ohlc_bars (
     volume          bigint NOT NULL CHECK (volume >= 0),
     ends_at         timestamptz NOT NULL,
     whole           boolean NOT NULL DEFAULT true,
-    CHECK (low > 0 AND low <= least(open, close) AND high >= greatest(open, close)),
+    -- Here NaN counts as more than infinity, so that the last comparison keeps out both.
+    CHECK (low > 0 AND low <= least(open, close) AND high >= greatest(open, close) AND high < 'infinity'),
     -- The time column comes last, so that one index serves the key and the reading of one series in order.
     CONSTRAINT ohlc_bars_unique UNIQUE (contract_id, timeframe_unit, timeframe_value, timestamp)
 );
