@@ -78,6 +78,11 @@ FAULTS = [
     ("timestamp,price,volume\n2025-03-17T13:30:00Z,1,1\n", ["1m", "--contract", "X"], "'X' is of no known product"),
     ("timestamp,price,volume\n2025-03-17T13:30:00,1,1\n", ["1m", "--contract", ES], "no time zone"),
     ("timestamp,price,volume\n2025-03-15T13:30:00Z,1,1\n", ["1m", "--contract", ES], "outside every session"),
+    (
+        "timestamp,price,volume,contract_id\n2025-03-17T13:30:00Z,1,1,../X\n",
+        ["1m", "--calendar", "cme_fx"],
+        "contract '../X'",
+    ),
     ("timestamp,price,volume\n", ["1m", "--contract", ES], "holds no rows"),
     ("a,b\n", ["1m"], "trades need timestamp,price,volume"),
     ("timestamp,price,volume\n", ["1x"], "timeframe '1x' is unknown"),

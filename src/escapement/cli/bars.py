@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import typer
+from rich.console import Console
+from rich.progress import track
 
 from escapement.calendars import calendar_for_contract, calendar_names
 from escapement.cli import app
@@ -21,7 +25,7 @@ bars_app = typer.Typer(help="Bars in files.", no_args_is_help=True)
 app.add_typer(bars_app, name="bars")
 
 Built = dict[str, dict[Timeframe, BarColumns]]
-CalendarFor = Callable[[str], SessionCalendar]
+T = TypeVar("T")
 
 
 @bars_app.command()
@@ -40,16 +44,15 @@ def aggregate(
     def calendar_for(contract_id: str) -> SessionCalendar:
         return calendar_for_contract(contract_id, calendar)
 
+    built: Built = {}
     if kind_of(file) == "trades":
-        built = {
-            contract_id: aggregate_trades(_trade_columns(trades), calendar_for(contract_id), chosen)
-            for contract_id, trades in _trades_by_contract(file, contract).items()
-        }
+        for name, trades in _trades_by_contract(_shown(read_trades(file, contract))).items():
+            with _naming(file, name):
+                built[name] = aggregate_trades(trades, calendar_for(name), chosen)
     else:
-        built = {
-            contract_id: aggregate_bars(_bar_columns(file, bars), calendar_for(contract_id), chosen)
-            for contract_id, bars in _bars_by_contract(file, calendar_for).items()
-        }
+        for name, bars in _bars_by_contract(file, _shown(read_bars(file, calendar_for))).items():
+            with _naming(file, name):
+                built[name] = aggregate_bars(bars, calendar_for(name), chosen)
     if not built:
         raise InvalidInput(f"{file}: holds no rows after the first line")
     _write(built, out)
@@ -60,47 +63,54 @@ def parse_timeframes(text: str) -> list[Timeframe]:
     return [Timeframe.parse(part) for part in text.split(",")]
 
 
-def _trades_by_contract(file: Path, contract: str | None) -> dict[str, list[Trade]]:
-    groups: dict[str, list[Trade]] = {}
-    for trade in read_trades(file, contract):
-        groups.setdefault(trade.contract_id, []).append(trade)
-    return groups
+@contextmanager
+def _naming(file: Path, contract_id: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {contract_id}: {error}") from None
 
 
-def _bars_by_contract(file: Path, calendar_for: CalendarFor) -> dict[str, list[Bar]]:
+def _shown(rows: Iterable[T]) -> Iterable[T]:
+    """Show on a terminal how far reading has got."""
+    console = Console(stderr=True)
+    return track(rows, "reading", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _trades_by_contract(trades: Iterable[Trade]) -> dict[str, TradeColumns]:
+    """Keep a day of millions of trades in 24 bytes each."""
+    groups: dict[str, tuple[array[int], array[float], array[int]]] = {}
+    for trade in trades:
+        if trade.contract_id not in groups:
+            groups[trade.contract_id] = array("q"), array("d"), array("q")
+        at_ns, price, volume = groups[trade.contract_id]
+        at_ns.append(trade.at_ns)
+        price.append(trade.price)
+        volume.append(trade.volume)
+    return {
+        name: TradeColumns(np.array(at_ns, np.int64), np.array(price, np.float64), np.array(volume, np.int64))
+        for name, (at_ns, price, volume) in groups.items()
+    }
+
+
+def _bars_by_contract(file: Path, bars: Iterable[Bar]) -> dict[str, BarColumns]:
     groups: dict[str, list[Bar]] = {}
-    for bar in read_bars(file, calendar_for):
+    for bar in bars:
         groups.setdefault(bar.contract_id, []).append(bar)
-    return groups
-
-
-def _trade_columns(trades: Sequence[Trade]) -> TradeColumns:
-    return TradeColumns(
-        np.array([trade.at_ns for trade in trades], np.int64),
-        np.array([trade.price for trade in trades], np.float64),
-        np.array([trade.volume for trade in trades], np.int64),
-    )
-
-
-def _bar_columns(file: Path, bars: Sequence[Bar]) -> BarColumns:
-    timeframes = sorted({bar.timeframe for bar in bars})
+    timeframes = sorted({bar.timeframe for group in groups.values() for bar in group})
     if len(timeframes) > 1:
         names = ", ".join(map(str, timeframes))
         raise InvalidInput(f"{file}: holds bars of several timeframes ({names}); split it into one file each")
-    ordered = sorted(bars, key=lambda bar: bar.start_ns)
-    return BarColumns(
-        timeframes[0],
-        np.array([bar.start_ns for bar in ordered], np.int64),
-        np.array([bar.end_ns for bar in ordered], np.int64),
-        np.array([bar.open for bar in ordered], np.float64),
-        np.array([bar.high for bar in ordered], np.float64),
-        np.array([bar.low for bar in ordered], np.float64),
-        np.array([bar.close for bar in ordered], np.float64),
-        np.array([bar.volume for bar in ordered], np.int64),
-    )
+    return {
+        name: BarColumns.of(timeframes[0], sorted(group, key=lambda bar: bar.start_ns))
+        for name, group in groups.items()
+    }
 
 
 def _write(built: Built, out: Path) -> None:
+    for contract_id in built:
+        if Path(contract_id).name != contract_id:
+            raise InvalidInput(f"contract {contract_id!r} cannot name a file in {out}; correct the contract_id column")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from escapement.core.aggregation.ladder import Rung, fits, ladder
 from escapement.errors import InvalidInput
 from escapement.model import Bar, SessionCalendar, Timeframe
+from escapement.moments import iso_from_ns
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -43,6 +44,20 @@ class BarColumns:
     low: Floats
     close: Floats
     volume: Integers
+
+    @classmethod
+    def of(cls, timeframe: Timeframe, bars: Sequence[Bar]) -> BarColumns:
+        """Return bars of one contract and timeframe as columns."""
+        return cls(
+            timeframe,
+            np.array([bar.start_ns for bar in bars], np.int64),
+            np.array([bar.end_ns for bar in bars], np.int64),
+            np.array([bar.open for bar in bars], np.float64),
+            np.array([bar.high for bar in bars], np.float64),
+            np.array([bar.low for bar in bars], np.float64),
+            np.array([bar.close for bar in bars], np.float64),
+            np.array([bar.volume for bar in bars], np.int64),
+        )
 
     def bars(self, contract_id: str) -> list[Bar]:
         """Return the rows as bars."""
@@ -93,7 +108,10 @@ def aggregate_bars(
             )
     if bars.end_ns.size > 1 and not bool(np.all(bars.end_ns[1:] > bars.end_ns[:-1])):
         row = int(np.argmax(bars.end_ns[1:] <= bars.end_ns[:-1])) + 1
-        raise InvalidInput(f"bar {row + 1} of {bars.end_ns.size} is not after the one before it; sort and deduplicate")
+        raise InvalidInput(
+            f"bar {row + 1} of {bars.end_ns.size} ({iso_from_ns(int(bars.start_ns[row]))}) is not after the one before "
+            "it; sort and deduplicate"
+        )
     rungs = ladder(timeframes)
     base: dict[int, BarColumns] = {}
     for index, rung in enumerate(rungs):
@@ -132,7 +150,9 @@ def _reduced(
     """Reduce rows in order of time to bars; None when a row lies outside every session."""
     opens, ends, labels = _edges(timeframe, calendar, at_ns)
     first = np.searchsorted(at_ns, opens, side="left")
-    after = np.searchsorted(at_ns, ends, side="left")
+    after = np.append(first[1:], at_ns.size)
+    before_break = np.append(ends[:-1] != opens[1:], True)[: ends.size]
+    after[before_break] = np.searchsorted(at_ns, ends[before_break], side="left")
     filled = after > first
     first, after = first[filled], after[filled]
     if int((after - first).sum()) != at_ns.size:
@@ -186,7 +206,8 @@ def _first_fault(trades: TradeColumns, calendar: SessionCalendar) -> str:
     for field, column, bad, reason in checks:
         if bool(bad.any()):
             row = int(np.argmax(bad))
-            return f"trade {row + 1} of {price.size}: {field} {column[row]} {reason}; correct or remove it"
+            value = iso_from_ns(int(column[row])) if field == "at_ns" else column[row]
+            return f"trade {row + 1} of {price.size}: {field} {value} {reason}; correct or remove it"
     return "the trades cannot be aggregated"
 
 
