@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 import shutil
-import subprocess
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import orjson
 import typer
 
 from escapement.cli import app, settings_of
-from escapement.errors import ConfigurationError
 from escapement.settings import Settings
-from escapement.storage import DBHandler, Status, database_url, migrate, status_of
+from escapement.storage import POSTGRES_BIN_PATH, DBHandler, Status, database_url, migrate, status_of
 
 db_app = typer.Typer(help="The database: its schema, its state, its content.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
@@ -80,17 +81,17 @@ def url(context: typer.Context) -> None:
 
 @db_app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def psql(context: typer.Context) -> None:
-    """Open psql on the database; further arguments go to psql."""
-    settings = settings_of(context)
-    program = shutil.which("psql")
-    if program is None:
-        raise ConfigurationError("psql is not installed; install PostgreSQL's client, or use escapement db query")
+    """Open psql, the installed or else our own, on the database; further arguments go to psql."""
+    program = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
 
     async def work(found: str) -> int:
-        command = [program, *context.args, found]
-        return (await asyncio.to_thread(subprocess.run, command, check=False)).returncode
+        url, secret = _without_password(found)
+        # Ctrl-C is for psql, which cancels a query by it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+        process = await asyncio.create_subprocess_exec(program, *context.args, url, env=os.environ | secret)
+        return await process.wait()
 
-    raise typer.Exit(_with_database(settings, work))
+    raise typer.Exit(_with_database(settings_of(context), work))
 
 
 @db_app.command()
@@ -107,6 +108,16 @@ def query(context: typer.Context, sql: Annotated[str, typer.Argument(help="One s
     writer.writerow(columns)
     writer.writerows([_plain(value) for value in row] for row in rows)
     typer.echo(text.getvalue(), nl=False)
+
+
+def _without_password(url: str) -> tuple[str, dict[str, str]]:
+    """Split a URL into what may stand on a command line, which everybody can read, and psql's variable for the rest."""
+    parts = urlsplit(url)
+    access, _, place = parts.netloc.rpartition("@")
+    user, _, password = access.partition(":")
+    if not password:
+        return url, {}
+    return urlunsplit(parts._replace(netloc=f"{user}@{place}")), {"PGPASSWORD": unquote(password)}
 
 
 def _plain(value: object) -> object:
