@@ -6,13 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from escapement.errors import SchemaMismatch
 from escapement.storage import queries
@@ -73,19 +66,14 @@ async def upgrade(url: str) -> None:
         SchemaMismatch: the database belongs to a newer version of this program.
         StorageError: the database does not answer or refuses.
     """
+    from escapement.storage import revisions  # noqa: PLC0415 - a third of the time any command takes to start
+
     with connecting():
         guard = await asyncpg.connect(url, timeout=_TIMEOUT_S)
     with translated():
         try:
             await guard.execute(_LOCK)
-            engine = create_async_engine(
-                "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url, timeout=_TIMEOUT_S)
-            )
-            try:
-                async with engine.begin() as connection:
-                    await connection.run_sync(_migrate)
-            finally:
-                await engine.dispose()
+            await revisions.apply(lambda: asyncpg.connect(url, timeout=_TIMEOUT_S))
             await _use_timescale(guard)
         finally:
             await guard.close()
@@ -93,8 +81,9 @@ async def upgrade(url: str) -> None:
 
 def head() -> str:
     """Return the newest revision this program knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    return str(revision)
+    from escapement.storage import revisions  # noqa: PLC0415 - as in upgrade
+
+    return revisions.head()
 
 
 async def revision(pool: asyncpg.Pool[asyncpg.Record]) -> str | None:
@@ -152,24 +141,3 @@ async def _use_timescale(connection: asyncpg.Connection[asyncpg.Record]) -> None
         # The owner of the server decides; plain PostgreSQL serves as well, and db status shows what is in use.
         return
     await connection.execute(_HYPERTABLE)
-
-
-def _migrate(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise SchemaMismatch(
-            f"the database belongs to a newer version of this program ({error}); update the program"
-        ) from error
-    except DBAPIError as error:
-        # Both wrappers off: below SQLAlchemy's and its dialect's is the driver's own error, told as everywhere else.
-        raise (error.orig and error.orig.__cause__) or error from None
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
