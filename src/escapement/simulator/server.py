@@ -101,6 +101,9 @@ class Simulator:
         self.base_url = ""
 
     async def __aenter__(self) -> Self:
+        if self._config.state_file is not None:
+            # At once, so that a place that cannot be written is known before anybody trades.
+            write_state(self._config.state_file, self._venue.plain())
         app = web.Application(client_max_size=1024 * 1024)
         app.router.add_route("POST", "/simulator/{action}", self._steer)
         app.router.add_route("*", "/{path:.*}", self._door.handle)
@@ -313,9 +316,13 @@ class Simulator:
         while file is not None:
             await asyncio.sleep(_STATE_EACH_S)
             state = self._venue.plain()
-            if state != kept:
+            if state == kept:
+                continue
+            try:
                 await asyncio.to_thread(write_state, file, state)
                 kept = state
+            except InvalidInput as error:
+                log.error("state_not_kept", reason=str(error))  # noqa: TRY400 - the message says it all
 
     def _listing(self, trade: Trade) -> Listing:
         listing = self._listings.get(trade.contract_id)
