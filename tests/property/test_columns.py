@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escapement.calendars import calendar
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.core.aggregation.columns import BarColumns, TradeColumns, aggregate_bars, aggregate_trades
 from escapement.errors import InvalidInput
 from escapement.model import NS_PER_SECOND, Bar, Timeframe, Trade
+from escapement.moments import ns_from_iso
 from streams import ALL, CONTRACT, MONDAY_OPEN, WEEK, only_bars, streams, timeframe_sets
 
 
@@ -79,5 +81,21 @@ def test_bars_that_do_not_fit_or_are_out_of_order_are_refused() -> None:
     bars = streamed([replace(GOOD[0], at_ns=MONDAY_OPEN + n * 300 * NS_PER_SECOND) for n in range(3)], [five])
     with pytest.raises(InvalidInput, match="timeframe 7m cannot be built from 5m bars"):
         aggregate_bars(BarColumns.of(five, bars), WEEK, [Timeframe.parse("7m")])
-    with pytest.raises(InvalidInput, match=r"bar 2 of 3 \(.*Z\) is not after the one before it"):
-        aggregate_bars(BarColumns.of(five, [bars[0], bars[0], bars[2]]), WEEK, [Timeframe.parse("1h")])
+    faults = [
+        ([bars[0], bars[0], bars[2]], r"bar 2 of 3: start_ns 2025-03-16T22:00:00Z is not after the bar before"),
+        ([bars[0], replace(bars[1], volume=-1)], "bar 2 of 2: volume -1 is negative"),
+        ([replace(bars[0], high=1.0)], r"bar 1 of 1: prices \[.*\] are not positive finite numbers between"),
+        ([replace(bars[0], close=float("nan"))], "bar 1 of 1: prices"),
+        ([replace(bars[0], end_ns=MONDAY_OPEN)], "bar 1 of 1: start_ns .* is outside every session of week"),
+    ]
+    for rows, message in faults:
+        with pytest.raises(InvalidInput, match=message):
+            aggregate_bars(BarColumns.of(five, rows), WEEK, [Timeframe.parse("1h")])
+
+
+def test_a_trade_in_the_break_of_a_holiday_session_is_refused_also_where_only_days_are_built() -> None:
+    """Memorial Day 2025 breaks off at noon; its daily bar spans the break."""
+    trade = Trade(CONTRACT, ns_from_iso("2025-05-26T18:00:00Z"), 5_000.0, 1)
+    for timeframe in ("1m", "1d", "1w", "1mo"):
+        with pytest.raises(InvalidInput, match="at_ns 2025-05-26T18:00:00Z is outside every session of cme_equity"):
+            aggregate_trades(columns([trade]), calendar("cme_equity"), [Timeframe.parse(timeframe)])

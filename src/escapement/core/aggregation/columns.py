@@ -1,26 +1,29 @@
 """Whole columns of history to bars: the same bars as ``OHLCBarAggregator``, many times quicker.
 
 1. Trades are put in order of time (stably, so equal times keep their order of arrival).
-2. The calendar gives the edges of the lowest rung's intervals over the time covered; a binary search finds where each
-   edge falls among the trades, and reductions between neighbouring edges give high, low and volume.
+2. The calendar gives the lowest rung's intervals over the time covered; a binary search finds where each begins among
+   the trades, and reductions from one beginning to the next give high, low and volume.
 3. Every higher rung of the ladder is reduced in the same way from the rung that feeds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escapement.core.aggregation.ladder import Rung, fits, ladder
-from escapement.errors import InvalidInput
-from escapement.model import Bar, SessionCalendar, Timeframe
+from escapement.errors import InvalidInput, InvariantViolated
+from escapement.model import Bar, Session, SessionCalendar, Timeframe
 from escapement.moments import iso_from_ns
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Fault = tuple[str, NDArray[Any], NDArray[np.bool_], str]
+_BLOCK = 128  # bars reduced at a time, so that their rows are still in the processor's cache for the next reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,8 @@ def aggregate_trades(
         order = np.argsort(at_ns, kind="stable")
         at_ns, price, volume = at_ns[order], price[order], volume[order]
     found = _reduced(rungs[0].timeframe, calendar, at_ns, (price, price, price, price), volume)
-    if found is None or not _possible(found, volume):
-        raise InvalidInput(_first_fault(trades, calendar))
+    if found is None:
+        raise InvalidInput(_first_fault("trade", _trade_faults(trades, calendar)))
     return _climb(rungs, {0: found}, calendar)
 
 
@@ -99,27 +102,22 @@ def aggregate_bars(
     """Build larger bars from smaller ones in order of time, also the cut-off last ones.
 
     Raises:
-        InvalidInput: the smaller bars do not fit into a timeframe, are out of order, or lie outside every session.
+        InvalidInput: the smaller bars do not fit into a timeframe, are out of order, hold impossible values (the row is
+            named), or lie outside every session.
     """
     for timeframe in timeframes:
         if not bars.timeframe.nests_in(timeframe):
             raise InvalidInput(
                 f"timeframe {timeframe} cannot be built from {bars.timeframe} bars; name a larger multiple"
             )
-    if bars.end_ns.size > 1 and not bool(np.all(bars.end_ns[1:] > bars.end_ns[:-1])):
-        row = int(np.argmax(bars.end_ns[1:] <= bars.end_ns[:-1])) + 1
-        raise InvalidInput(
-            f"bar {row + 1} of {bars.end_ns.size} ({iso_from_ns(int(bars.start_ns[row]))}) is not after the one before "
-            "it; sort and deduplicate"
-        )
+    faults = _bar_faults(bars, calendar)
+    if any(bool(bad.any()) for _, _, bad, _ in faults):
+        raise InvalidInput(_first_fault("bar", faults))
     rungs = ladder(timeframes)
     base: dict[int, BarColumns] = {}
     for index, rung in enumerate(rungs):
         if fits(bars.timeframe, rung.timeframe) and not (rung.fed_by is not None and rung.fed_by in base):
-            found = _from(bars, rung.timeframe, calendar)
-            if found is None:
-                raise InvalidInput(f"some bars lie outside every session of calendar {calendar.name}")
-            base[index] = found
+            base[index] = _from(bars, rung.timeframe, calendar)
     return _climb(rungs, base, calendar)
 
 
@@ -128,16 +126,17 @@ def _climb(
 ) -> dict[Timeframe, BarColumns]:
     for index, rung in enumerate(rungs):
         if index not in built and rung.fed_by is not None:
-            found = _from(built[rung.fed_by], rung.timeframe, calendar)
-            if found is not None:
-                built[index] = found
+            built[index] = _from(built[rung.fed_by], rung.timeframe, calendar)
     return {rung.timeframe: built[index] for index, rung in enumerate(rungs) if rung.visible}
 
 
-def _from(smaller: BarColumns, timeframe: Timeframe, calendar: SessionCalendar) -> BarColumns | None:
+def _from(smaller: BarColumns, timeframe: Timeframe, calendar: SessionCalendar) -> BarColumns:
     """Build from smaller bars; the last nanosecond of a bar tells which larger one it belongs to."""
     prices = smaller.open, smaller.high, smaller.low, smaller.close
-    return _reduced(timeframe, calendar, smaller.end_ns - 1, prices, smaller.volume)
+    found = _reduced(timeframe, calendar, smaller.end_ns - 1, prices, smaller.volume)
+    if found is None:
+        raise InvariantViolated(f"{smaller.timeframe} bars that were found to be sound make no {timeframe} bars")
+    return found
 
 
 def _reduced(
@@ -147,72 +146,96 @@ def _reduced(
     prices: tuple[Floats, Floats, Floats, Floats],
     volume: Integers,
 ) -> BarColumns | None:
-    """Reduce rows in order of time to bars; None when a row lies outside every session."""
-    opens, ends, labels = _edges(timeframe, calendar, at_ns)
-    first = np.searchsorted(at_ns, opens, side="left")
-    after = np.append(first[1:], at_ns.size)
-    before_break = np.append(ends[:-1] != opens[1:], True)[: ends.size]
-    after[before_break] = np.searchsorted(at_ns, ends[before_break], side="left")
+    """Reduce rows in order of time to bars; None when a row has an impossible value or lies outside every session."""
+    sessions = calendar.sessions_between(int(at_ns[0]), int(at_ns[-1]) + 1) if at_ns.size else ()
+    periods = [period for session in sessions for period in session.periods]
+    opens, closes = _column(period.open_ns for period in periods), _column(period.close_ns for period in periods)
+    if int((np.searchsorted(at_ns, closes) - np.searchsorted(at_ns, opens)).sum()) != at_ns.size:
+        return None
+    if timeframe.is_intraday:
+        starts, ends = _grid(timeframe.length_ns, opens, closes)
+        labels = starts
+    else:
+        starts, ends, labels = _days(timeframe, calendar, sessions)
+    first = np.searchsorted(at_ns, starts)
+    after = np.append(first[1:], at_ns.size)[: first.size]
     filled = after > first
     first, after = first[filled], after[filled]
-    if int((after - first).sum()) != at_ns.size:
-        return None
     opened, high, low, close = prices
-    if not first.size:
-        empty = np.empty(0)
-        return BarColumns(timeframe, labels[:0], ends[:0], empty, empty, empty, empty, np.empty(0, np.int64))
-    return BarColumns(
-        timeframe, labels[filled], ends[filled], opened[first], np.maximum.reduceat(high, first),
-        np.minimum.reduceat(low, first), close[after - 1], np.add.reduceat(volume, first),
+    bars = BarColumns(
+        timeframe, labels[filled], ends[filled], opened[first], np.empty(first.size), np.empty(first.size),
+        close[after - 1], np.empty(first.size, np.int64),
     )  # fmt: skip
+    for begin in range(0, first.size, _BLOCK):
+        some = slice(begin, begin + _BLOCK)
+        rows = slice(first[begin], after[some][-1])
+        beginnings = first[some] - first[begin]
+        np.maximum.reduceat(high[rows], beginnings, out=bars.high[some])
+        np.minimum.reduceat(low[rows], beginnings, out=bars.low[some])
+        np.add.reduceat(volume[rows], beginnings, out=bars.volume[some])
+        if volume[rows].min() < 0:
+            return None
+    # NaN and infinity show in the extremes of their bar.
+    return bars if bool(np.all(bars.low > 0)) and bool(np.all(bars.high < np.inf)) else None
 
 
-def _edges(timeframe: Timeframe, calendar: SessionCalendar, at_ns: Integers) -> tuple[Integers, Integers, Integers]:
-    """Return open, end and label of every interval that can hold a row, in order."""
-    if not at_ns.size:
-        none = np.empty(0, np.int64)
-        return none, none, none
-    sessions = calendar.sessions_between(int(at_ns[0]), int(at_ns[-1]) + 1)
-    if timeframe.is_intraday:
-        periods = [period for session in sessions for period in session.periods]
-        opens = np.concatenate(
-            [np.arange(period.open_ns, period.close_ns, timeframe.length_ns, dtype=np.int64) for period in periods]
-            or [np.empty(0, np.int64)]
-        )
-        closes = np.repeat(
-            np.array([period.close_ns for period in periods], np.int64),
-            [-(-(period.close_ns - period.open_ns) // timeframe.length_ns) for period in periods],
-        )
-        return opens, np.minimum(opens + timeframe.length_ns, closes), opens
-    intervals = [calendar.interval(timeframe, session.close_ns - 1) for session in sessions]
-    distinct = sorted({interval.label_ns: interval for interval in intervals if interval is not None}.items())
-    rows = np.array([(i.open_ns, i.end_ns, i.label_ns) for _, i in distinct], np.int64).reshape(-1, 3)
-    return rows[:, 0], rows[:, 1], rows[:, 2]
+def _grid(length_ns: int, opens: Integers, closes: Integers) -> tuple[Integers, Integers]:
+    """Return start and end of every intraday interval, counted from each open and cut at each close."""
+    counts = -(-(closes - opens) // length_ns)
+    before = np.cumsum(counts) - counts
+    starts = np.repeat(opens - before * length_ns, counts) + np.arange(counts.sum(), dtype=np.int64) * length_ns
+    return starts, np.minimum(starts + length_ns, np.repeat(closes, counts))
 
 
-def _possible(root: BarColumns, volume: Integers) -> bool:
-    """Whether no trade had an impossible value: NaN and infinity show in the extremes of their bar."""
-    prices_fine = bool(np.all(root.low > 0)) and bool(np.all(root.high < np.inf))
-    return prices_fine and (volume.size == 0 or int(volume.min()) >= 0)
-
-
-def _first_fault(trades: TradeColumns, calendar: SessionCalendar) -> str:
-    price = trades.price
-    checks = (
-        ("price", price, ~(np.isfinite(price) & (price > 0)), "is not a positive finite number"),
-        ("volume", trades.volume, trades.volume < 0, "is negative"),
-        ("at_ns", trades.at_ns, _outside(trades.at_ns, calendar), f"is outside every session of {calendar.name}"),
+def _days(
+    timeframe: Timeframe, calendar: SessionCalendar, sessions: Sequence[Session]
+) -> tuple[Integers, Integers, Integers]:
+    """Return start, end and label of every interval made of whole sessions."""
+    found = [calendar.interval(timeframe, session.close_ns - 1) for session in sessions]
+    intervals = list({interval.label_ns: interval for interval in found if interval is not None}.values())
+    return (
+        _column(interval.open_ns for interval in intervals),
+        _column(interval.end_ns for interval in intervals),
+        _column(interval.label_ns for interval in intervals),
     )
-    for field, column, bad, reason in checks:
-        if bool(bad.any()):
-            row = int(np.argmax(bad))
-            value = iso_from_ns(int(column[row])) if field == "at_ns" else column[row]
-            return f"trade {row + 1} of {price.size}: {field} {value} {reason}; correct or remove it"
-    return "the trades cannot be aggregated"
+
+
+def _column(values: Iterable[int]) -> Integers:
+    return np.fromiter(values, np.int64)
+
+
+def _trade_faults(trades: TradeColumns, calendar: SessionCalendar) -> list[Fault]:
+    at_ns, price, volume = trades.at_ns, trades.price, trades.volume
+    return [
+        ("price", price, ~(np.isfinite(price) & (price > 0)), "is not a positive finite number"),
+        ("volume", volume, volume < 0, "is negative"),
+        ("at_ns", at_ns, _outside(at_ns, calendar), f"is outside every session of {calendar.name}"),
+    ]
+
+
+def _bar_faults(bars: BarColumns, calendar: SessionCalendar) -> list[Fault]:
+    prices = np.stack((bars.open, bars.high, bars.low, bars.close), axis=1)
+    sound = (prices > 0).all(axis=1) & (prices.max(axis=1) == bars.high) & (prices.min(axis=1) == bars.low)
+    late = bars.end_ns - 1
+    repeated = np.append(False, bars.end_ns[1:] <= bars.end_ns[:-1])[: sound.size]
+    return [
+        ("prices", prices, ~(sound & (bars.high < np.inf)), "are not positive finite numbers between low and high"),
+        ("volume", bars.volume, bars.volume < 0, "is negative"),
+        ("start_ns", bars.start_ns, repeated, "is not after the bar before"),
+        ("start_ns", bars.start_ns, _outside(late, calendar), f"is outside every session of {calendar.name}"),
+    ]
+
+
+def _first_fault(kind: str, faults: Sequence[Fault]) -> str:
+    """Name the first row with a fault, its field and value."""
+    row, index = min((int(np.argmax(bad)), index) for index, (_, _, bad, _) in enumerate(faults) if bool(bad.any()))
+    field, column, _, reason = faults[index]
+    value = iso_from_ns(int(column[row])) if field.endswith("_ns") else column[row]
+    return f"{kind} {row + 1} of {len(column)}: {field} {value} {reason}; correct or remove it"
 
 
 def _outside(at_ns: Integers, calendar: SessionCalendar) -> NDArray[np.bool_]:
     periods = [period for session in calendar.sessions for period in session.periods]
-    edges = np.array([edge for period in periods for edge in (period.open_ns, period.close_ns)], np.int64)
-    outside: NDArray[np.bool_] = np.searchsorted(edges, at_ns, side="right") % 2 == 0
+    index = np.searchsorted(_column(period.open_ns for period in periods), at_ns, side="right") - 1
+    outside: NDArray[np.bool_] = (index < 0) | (at_ns >= _column(period.close_ns for period in periods)[index])
     return outside
