@@ -46,7 +46,7 @@ def login(context: typer.Context) -> None:
 
 @gateway_app.command()
 def accounts(context: typer.Context, json: Json = False) -> None:
-    """List the accounts."""
+    """List the user's accounts with their balances."""
     _print(_ask(context, lambda client: client.accounts()), json)
 
 
