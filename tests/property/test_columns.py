@@ -40,6 +40,30 @@ def test_bars_from_columns_equal_streamed_bars(trades: list[Trade], timeframes: 
     )
 
 
+ODD_WEEKS = [
+    ("2024-11-27T22:00:00Z", "2024-12-03T00:00:00Z"),
+    ("2025-03-07T12:00:00Z", "2025-03-11T12:00:00Z"),
+    ("2025-05-23T12:00:00Z", "2025-05-28T12:00:00Z"),
+    ("2025-10-31T12:00:00Z", "2025-11-04T12:00:00Z"),
+    ("2025-12-23T12:00:00Z", "2026-01-05T12:00:00Z"),
+]
+
+
+@given(st.sampled_from(ODD_WEEKS), st.lists(st.integers(0, 10**6), max_size=60), timeframe_sets)
+def test_holidays_early_closes_and_clock_changes_make_no_difference(
+    week: tuple[str, str], places: list[int], timeframes: list[Timeframe]
+) -> None:
+    begin, end = map(ns_from_iso, week)
+    moments = sorted(begin + (end - begin) * place // 10**6 for place in places)
+    equity = calendar("cme_equity")
+    trades = [Trade(CONTRACT, at_ns, 5_000.0 + n, 1) for n, at_ns in enumerate(moments) if equity.is_open(at_ns)]
+    stage = OHLCBarAggregator({CONTRACT: equity}, timeframes, tolerance_ns=0)
+    built = aggregate_trades(columns(trades), equity, timeframes)
+    assert only_bars(bar for timeframe in timeframes for bar in built[timeframe].bars(CONTRACT)) == only_bars(
+        [*stage.push_many(trades), *stage.finish()]
+    )
+
+
 @given(streams(), timeframe_sets, st.randoms(use_true_random=False))
 def test_order_of_arrival_decides_only_among_equal_times(
     trades: list[Trade], timeframes: list[Timeframe], chance: random.Random

@@ -85,6 +85,34 @@ def test_christmas_evening_opens_the_next_trade_date() -> None:
     assert labels("1d", "2023-12-25T23:00:00Z", "2023-12-25T22:59:59Z") == ["2023-12-26T00:00:00Z", "closed"]
 
 
+def test_crypto_trades_through_weekends_and_holidays_since_may_2026() -> None:
+    crypto = calendar("cme_crypto")
+
+    def trade_date(moment: str) -> str | None:
+        found = crypto.interval(Timeframe.parse("1d"), ns_from_iso(moment))
+        return iso_from_ns(found.label_ns)[:10] if found else None
+
+    assert trade_date("2026-05-23T15:00:00Z") is None
+    assert trade_date("2026-05-28T21:30:00Z") is None
+    assert trade_date("2026-05-29T21:30:00Z") == "2026-05-29"
+    assert [trade_date(f"2026-{moment}Z") for moment in ("05-29T22:00:00", "05-31T12:00:00", "06-01T21:59:59")] == [
+        "2026-06-01"
+    ] * 3
+    assert trade_date("2026-06-01T22:00:00Z") == "2026-06-02"
+    assert trade_date("2026-12-25T18:00:00Z") == "2026-12-28"
+    hour = crypto.interval(Timeframe.parse("4h"), ns_from_iso("2026-05-30T21:30:00Z"))
+    assert hour is not None
+    assert (iso_from_ns(hour.open_ns), iso_from_ns(hour.end_ns)) == ("2026-05-30T18:00:00Z", "2026-05-30T22:00:00Z")
+
+
+@pytest.mark.parametrize("name", ["cme_energy", "cme_metals"])
+@pytest.mark.parametrize(("day", "close"), [("2025-09-01", "18:30"), ("2025-11-28", "19:45"), ("2026-11-27", "19:45")])
+def test_energy_and_metals_close_when_the_exchange_says(name: str, day: str, close: str) -> None:
+    close_ns = ns_from_iso(f"{day}T{close}:00Z")
+    assert calendar(name).is_open(close_ns - 1)
+    assert not calendar(name).is_open(close_ns)
+
+
 def test_the_month_ends_with_its_last_session() -> None:
     assert bars("1mo", "2025-04-30T20:59:59Z", "2025-04-30T22:00:00Z") == [
         ("2025-04-01T00:00:00Z", "2025-04-30T21:00:00Z", 1),

@@ -1,6 +1,7 @@
 """The trading sessions of CME Group's futures, from a weekly template and a shipped table of exceptions.
 
-A week's sessions run from 17:00 America/Chicago of the evening before to 16:00, Monday to Friday. ``exceptions.csv``
+A week's sessions run from 17:00 America/Chicago of the evening before to 16:00, Monday to Friday; cryptocurrencies
+trade without a break since 29 May 2026, weekends and holidays counting for the next trade date. ``exceptions.csv``
 holds the days that end early, do not trade, or have no trade date of their own; its figures come from
 pandas-market-calendars (``tools/make_calendar_exceptions.py``). Trades of a day without a trade date
 count for the next trade date, as in the venue's daily bars.
@@ -20,11 +21,15 @@ from escapement.errors import InvalidInput
 from escapement.model import Period, Session, SessionCalendar
 from escapement.moments import ns_from_datetime
 
-__all__ = ["calendar", "calendar_for_contract", "calendar_name_for_contract", "calendar_names"]
+__all__ = ["CONTINUOUS_SINCE", "calendar", "calendar_for_contract", "calendar_name_for_contract", "calendar_names"]
 
 _CHICAGO = ZoneInfo("America/Chicago")
 _FIRST, _LAST = date(2015, 1, 1), date(2035, 12, 31)
 _OPEN, _CLOSE = time(17), time(16)
+# The first day on which a market trades until the next session opens. Source: CME Group's announcement of 19 February
+# 2026. Where the venue begins a crypto bar since then is not known; here the grid begins at 17:00 as it always did, and
+# the two hours of maintenance on Saturdays are not told apart from a quiet market.
+CONTINUOUS_SINCE = {"cme_crypto": date(2026, 5, 29)}
 
 
 def calendar_names() -> tuple[str, ...]:
@@ -83,8 +88,9 @@ def _days(name: str) -> Iterator[tuple[date, time | None, bool]]:
     exceptions = _exceptions()[name]
     day = _FIRST
     while day <= _LAST:
-        if day.weekday() < 5:
-            yield day, *exceptions.get(day, (_CLOSE, True))
+        continuous = day >= CONTINUOUS_SINCE.get(name, date.max)
+        if continuous or day.weekday() < 5:
+            yield day, *exceptions.get(day, (_OPEN if continuous else _CLOSE, day.weekday() < 5))
         day += timedelta(days=1)
 
 
