@@ -137,6 +137,27 @@ def test_products_have_calendars_and_strangers_are_asked_for_one() -> None:
         calendar("nyse")
 
 
+# The codes inside the gateway's contract ids, as its contract search lists them.
+VENUE_CODES = {
+    "cme_equity": "EP ENQ RTY YM MES MNQ M2K MYM NKD",
+    "cme_fx": "DA6 BP6 CA6 EU6 JY6 MX6 NE6 SF6 EEU M6A M6B M6E",
+    "cme_rates": "TUA FVA TYA TNA USA ULA",
+    "cme_energy": "CLE MCLE NQM NGE NQG MNG HOE RBE",
+    "cme_metals": "GCE MGC SIE SIL CPE MHG PLE",
+    "cme_crypto": "MBT GMET",
+}
+OTHER_HOURS = "ZCE ZLE ZME ZSE ZWA GLE HE"
+
+
+def test_every_product_of_the_venue_has_its_calendar_and_grains_and_livestock_have_none() -> None:
+    for name, codes in VENUE_CODES.items():
+        for code in codes.split():
+            assert calendar_name_for_contract(f"CON.F.US.{code}.Z26") == name
+    for code in OTHER_HOURS.split():
+        with pytest.raises(InvalidInput, match=f"'CON.F.US.{code}.Z26' is of no known product"):
+            calendar_name_for_contract(f"CON.F.US.{code}.Z26")
+
+
 def test_the_shipped_exceptions_are_those_of_pandas_market_calendars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
     tool = importlib.import_module("make_calendar_exceptions")

@@ -12,6 +12,6 @@ _PRODUCTS = {
     "cme_rates": "TYA ZN TNA TN FVA ZF TUA ZT USA ZB ULA UB",
     "cme_energy": "CLE CL MCLE MCL NQM QM NGE NG MNG NQG QG RBE RB HOE HO",
     "cme_metals": "GCE GC MGC SIE SI SIL HGE CPE HG MHG PLE PL",
-    "cme_crypto": "MBT BTC MET ETH",
+    "cme_crypto": "MBT BTC GMET MET ETH",
 }
 CALENDAR_OF_PRODUCT = {code: name for name, codes in _PRODUCTS.items() for code in codes.split()}
