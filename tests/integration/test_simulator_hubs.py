@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from escapement.model import NS_PER_SECOND
 from escapement.moments import ns_from_iso
 from escapement.simulator import AccountSpec, Simulator, SimulatorConfig
+from escapement.simulator.hubs import Ending
 from simulated import MES, MNQ, SEPARATOR, HubSocket, Json, Rest, as_sent, as_trades, hub, rest, tape, until
 
 CONFIG = SimulatorConfig(
@@ -363,6 +365,42 @@ async def test_users_hear_nothing_of_one_another() -> None:
         await buy(other, accountId=2001)
         await socket.invoke("SubscribeAccounts")
         assert [data["data"]["accountId"] for (data,) in socket.calls("GatewayUserOrder")] == [2001, 2001]
+
+
+async def test_no_token_or_key_reaches_a_log_at_any_level(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with market(token_lifetime_s=3_600, ping_s=0.02, stuck_s=0.2) as (simulator, caller):
+        url = simulator.market_hub_url
+        bearer = {"Authorization": f"Bearer {caller.token}"}
+        async with hub(url, caller) as socket:
+            await socket.say({"type": 1, "target": "x", "arguments": [], "headers": bearer})
+            await socket.invoke("SubscribeContractTrades", MES)
+            await until(simulator.finished.is_set)
+            await socket.socket.send_str("{" + SEPARATOR)
+            await until(lambda: socket.ended)
+        endings: list[Ending] = ["reset", "close", "close_for_good"]
+        for how in endings:
+            async with hub(url, caller) as socket:
+                await simulator.end_connections(how)
+                while not socket.ended:  # noqa: ASYNC110 - the collecting task says so
+                    await asyncio.sleep(0.005)
+        await caller.raw("Auth/loginKey", {"userName": "demo", "apiKey": "demo-key-0001", "more": 1})
+        await caller.raw("Auth/loginKey", {"userName": "demo", "apiKey": ["demo-key-0001"]})
+        await caller.post("Auth/validate")
+        simulator.expire_tokens()
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await caller.session.ws_connect(url, params={"access_token": caller.token})
+        async with caller.session.post(f"{url}/negotiate", headers=bearer) as response:
+            assert response.status == 401
+        secrets = [caller.token, caller.token.split(".")[2], "demo-key-0001", repr(CONFIG)]
+        assert "demo-key-0001" not in repr(simulator.__dict__)
+    out, err = capfd.readouterr()
+    logged = out + err + caplog.text
+    assert "replay_finished" in logged
+    assert not [secret for secret in secrets if secret in logged]
+    assert "demo-key-0001" not in secrets[-1]
 
 
 async def test_leaving_ends_connections_with_leave_to_come_back() -> None:

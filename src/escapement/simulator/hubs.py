@@ -65,13 +65,16 @@ class Connection:
         """Queue a frame; wait while the client is slow, and drop a client that takes nothing for too long."""
         if self._ended or self.silent is not None:
             return
-        try:
-            async with asyncio.timeout(self._timings.stuck_s):
-                await self._room.acquire()
-        except TimeoutError:
-            log.warning("client_stuck", user=self.user)
-            self.reset()
-            return
+        if not self._room.locked():
+            await self._room.acquire()
+        else:
+            try:
+                async with asyncio.timeout(self._timings.stuck_s):
+                    await self._room.acquire()
+            except TimeoutError:
+                log.warning("client_stuck", user=self.user)
+                self.reset()
+                return
         if not self._ended:
             self._put(frame, took_room=True)
 

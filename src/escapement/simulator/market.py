@@ -68,11 +68,10 @@ class MarketData:
                 records["depth", contract_id] = self._depth(contract_id, own[-1])
         for contract_id, data in self._released(now_ns):
             records["trades", contract_id] = records.get(("trades", contract_id), b"") + data
+        # Quotes go last: the time they tell comes after every trade before it.
+        records |= self._quotes(wanted, by_contract, now_ns)
         if records:
             await hub.publish(records)
-        quotes = self._quotes(wanted, by_contract, now_ns)
-        if quotes:
-            await hub.publish(quotes)
 
     def last_word(self, now_ns: int) -> dict[Topic, bytes]:
         """Return what was held back, and a quote with the final time for every contract."""

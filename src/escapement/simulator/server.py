@@ -76,7 +76,7 @@ class Simulator:
             contract_id: History(listing.calendar, hour_rule=config.hour_rule)
             for contract_id, listing in self._listings.items()
         }
-        begin_ns = config.begin_ns or self._session_edge(first, "open_ns")
+        begin_ns = config.begin_ns or self._opening(first)
         self._venue = Venue(self._listings, config.account_specs(), begin_ns, config.fills, config.rules)
         self._resume_ns = self._restored(begin_ns)
         self._clock = VirtualClock(self._venue.now_ns, config.speed)
@@ -160,8 +160,11 @@ class Simulator:
     @property
     def end_ns(self) -> int:
         """The virtual time at which the replay ends, as far as it is known: a second after the last session's close."""
-        closes = (self._session_edge(trade, "close_ns") for trade in self._latest.values())
-        return max(closes, default=self._clock.now_ns) + NS_PER_SECOND
+        ends = [self._clock.now_ns]
+        for trade in self._latest.values():
+            found = self._listing(trade).calendar.locate(trade.at_ns)
+            ends.append(trade.at_ns if found is None else found[1].close_ns + NS_PER_SECOND)
+        return max(ends)
 
     @property
     def has_failed(self) -> bool:
@@ -330,11 +333,11 @@ class Simulator:
             raise InvalidInput(f"contract {trade.contract_id!r} of a trade is not among the simulated contracts")
         return listing
 
-    def _session_edge(self, trade: Trade, edge: Literal["open_ns", "close_ns"]) -> int:
-        found = self._listing(trade).calendar.locate(trade.at_ns)
+    def _opening(self, first: Trade) -> int:
+        found = self._listing(first).calendar.locate(first.at_ns)
         if found is None:
             raise InvalidInput(
-                f"a trade of {trade.contract_id} at {iso_from_ns(trade.at_ns)} lies outside every session; name the "
+                f"a trade of {first.contract_id} at {iso_from_ns(first.at_ns)} lies outside every session; name the "
                 "right calendar or remove it"
             )
-        return found[1].open_ns if edge == "open_ns" else found[1].close_ns
+        return found[1].open_ns
