@@ -4,7 +4,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test lint bench pins
+.PHONY: help install demo test lint bench soak pins
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,10 @@ lint: $(VENV)/.installed-dev ## check style, types and which room imports which
 
 bench: $(VENV)/.installed-dev ## run every benchmark in turn
 	@for program in benchmarks/*.py; do \
+	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
+
+soak: $(VENV)/.installed-dev ## what takes longer: a minute of a busy market
+	@for program in soak/*.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
 
 pins: $(VENV)/.installed-dev ## resolve pyproject.toml to the pins (ARGS=--upgrade for newer ones)
