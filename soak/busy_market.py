@@ -82,9 +82,8 @@ def report(curve: list[dict[str, int]], lags: list[float], counts: dict[str, int
         fine = fine and sizes[-1] < 1.1 * sizes[0]
     cuts = statistics.quantiles(lags, n=100)
     floor = min(lags)
-    print(
-        f"lag        p50 {(cuts[49] - floor) * 1e3:.1f} ms, p99 {(cuts[98] - floor) * 1e3:.1f} ms behind the venue's clock"
-    )
+    p50, p99 = ((cuts[cut] - floor) * 1e3 for cut in (49, 98))
+    print(f"lag        p50 {p50:.1f} ms, p99 {p99:.1f} ms behind the venue's clock")
     print(f"trades     {counts['received']:,} received of {sent:,} sent by then, {counts['holes']} holes")
     print(f"volume     {counts['volume']:,} received, {counts['in bars']:,} in bars")
     return fine
