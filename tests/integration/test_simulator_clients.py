@@ -74,13 +74,14 @@ async def test_the_official_client_comes_back_where_it_may_and_stays_away_where_
 
 
 @pytest.mark.node
-async def test_the_official_client_hears_of_orders_on_the_user_hub() -> None:
+@pytest.mark.parametrize("negotiation", ["skipped", "done"])
+async def test_the_official_client_hears_of_orders_on_the_user_hub(negotiation: str) -> None:
     trades = tape(5700.0, 5700.25, 5701.0)
     async with Simulator(SimulatorConfig([MES], audience="ignore"), trades) as simulator:
         simulator.step(2)
         async with rest(simulator) as caller:
             order = {
-                "url": simulator.user_hub_url, "token": caller.token, "skipNegotiation": False,
+                "url": simulator.user_hub_url, "token": caller.token, "skipNegotiation": negotiation == "skipped",
                 "invocations": [
                     ["SubscribeAccounts"], ["SubscribeOrders", 1001], ["SubscribeTrades", 1001], ["Nonsense"],
                 ],
