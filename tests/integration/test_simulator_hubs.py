@@ -292,6 +292,24 @@ async def test_speed_is_kept() -> None:
         assert 0.9 < asyncio.get_running_loop().time() - begun < 2.0
 
 
+async def test_time_that_nobody_listened_does_not_pass_where_everybody_is_waited_for() -> None:
+    prices = [5700.0 + step for step in range(120)]
+    async with market(prices, speed=60.0, audience="always") as (simulator, caller):
+        async with hub(simulator.market_hub_url, caller) as first:
+            await first.invoke("SubscribeContractTrades", MES)
+            await until(lambda: len(first.trades(MES)) > 10)
+        await until(lambda: not simulator._hubs["market"].connections)
+        left = simulator.now_ns
+        await asyncio.sleep(0.5)  # half a minute of the venue's time
+        async with hub(simulator.market_hub_url, caller) as second:
+            await second.invoke("SubscribeContractTrades", MES)
+            await until(lambda: second.trades(MES))
+            assert simulator.now_ns - left < 15 * NS_PER_SECOND
+            simulator.set_speed(None)
+            await until(simulator.finished.is_set)
+            assert len(first.trades(MES)) + len(second.trades(MES)) >= len(prices) - 5
+
+
 async def user_hub(simulator: Simulator, socket: HubSocket) -> None:
     await socket.invoke("SubscribeAccounts")
     for kind in ("Orders", "Positions", "Trades"):

@@ -160,11 +160,11 @@ class Simulator:
     @property
     def end_ns(self) -> int:
         """The virtual time at which the replay ends, as far as it is known: a second after the last session's close."""
-        ends = [self._clock.now_ns]
+        ends = []
         for trade in self._latest.values():
             found = self._listing(trade).calendar.locate(trade.at_ns)
             ends.append(trade.at_ns if found is None else found[1].close_ns + NS_PER_SECOND)
-        return max(ends)
+        return max(ends, default=self._clock.now_ns)
 
     @property
     def has_failed(self) -> bool:
@@ -223,8 +223,9 @@ class Simulator:
             if self._config.audience != "ignore":
                 await self._subscribed(wanted, self._config.settle_s)
             async for moment in moments(self._clock, waiting, lambda: self.end_ns):
-                if self._config.audience == "always":
+                if self._config.audience == "always" and not self._all_subscribed(wanted):
                     await self._subscribed(wanted, None)
+                    self._clock.start()  # the time nobody listened did not pass
                 await self._happen(moment)
                 await asyncio.sleep(0)
             await self._hubs["market"].publish(self._market.last_word(self._clock.now_ns))
@@ -296,16 +297,18 @@ class Simulator:
     async def _subscribed(self, wanted: set[str], settle_s: float | None) -> None:
         """Return when every contract has somebody who subscribed to its trades, or nobody new has come for a while."""
         hub = self._hubs["market"]
-        while True:
-            present = {key for kind, key in hub.wanted if kind == "trades"}
-            if wanted <= present:
-                return
+        while not self._all_subscribed(wanted):
+            anybody = any(kind == "trades" for kind, _ in hub.wanted)
             hub.changed.clear()
             try:
-                async with asyncio.timeout(settle_s if present else None):
+                async with asyncio.timeout(settle_s if anybody else None):
                     await hub.changed.wait()
             except TimeoutError:
                 return
+
+    def _all_subscribed(self, wanted: set[str]) -> bool:
+        topics = self._hubs["market"].wanted
+        return all(("trades", contract_id) in topics for contract_id in wanted)
 
     async def _steer(self, request: web.Request) -> web.Response:
         return await steer(self, request)
