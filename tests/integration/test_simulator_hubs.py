@@ -266,6 +266,23 @@ async def test_a_client_that_takes_nothing_is_dropped_and_the_others_go_on() -> 
                 assert len(simulator._hubs["market"].connections) == 1
 
 
+async def test_leaving_does_not_wait_for_a_client_that_takes_nothing() -> None:
+    many = tape(*(5700 + (step % 40) / 4 for step in range(120_000)), step_s=0.01)
+    async with Simulator(replace(CONFIG, contract_ids=[MES]), many) as simulator, rest(simulator) as caller:
+        url = simulator.market_hub_url
+        async with caller.session.ws_connect(url, params={"access_token": caller.token}) as stuck:
+            await stuck.send_str('{"protocol":"json","version":1}' + SEPARATOR)
+            subscribe = {"type": 1, "target": "SubscribeContractTrades", "arguments": [MES]}
+            await stuck.send_str(json.dumps(subscribe) + SEPARATOR)
+            reached = -1
+            while reached != simulator.progress.trades or not reached:  # until the venue stands still
+                reached = simulator.progress.trades
+                await asyncio.sleep(0.1)
+            begun = asyncio.get_running_loop().time()
+            await simulator.__aexit__(None, None, None)
+            assert asyncio.get_running_loop().time() - begun < 5
+
+
 async def test_pausing_stepping_and_changing_speed_move_the_venue() -> None:
     prices = [5700.0 + step for step in range(10)]
     async with market(prices, speed=1.0) as (simulator, caller), hub(simulator.market_hub_url, caller) as socket:

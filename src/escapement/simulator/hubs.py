@@ -26,6 +26,8 @@ _QUEUED_EVENTS = 4_096
 _LARGEST_MESSAGE = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing resets the connection
 _CLOSED_WITH_ERROR = "Connection closed with an error."
+_CLIENT_SILENT = "Connection closed: the client was silent for too long."
+_GOODBYE_S = 2.0
 
 Ending = Literal["reset", "close", "close_for_good"]
 Topic = tuple[str, str | int]
@@ -96,6 +98,16 @@ class Connection:
             if raw is not None:
                 raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
             transport.abort()
+
+    async def close(self, last: bytes) -> None:
+        """Drop what is queued, send a last record and close; a client that does not take it is cut off."""
+        self.end()
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.socket.send_frame(last, WSMsgType.TEXT)
+                await self.socket.close()
+        except (ConnectionError, TimeoutError):
+            self.reset()
 
     def cut_after_queue(self) -> None:
         """Send what is queued, then let the line go dead without a goodbye."""
@@ -208,16 +220,12 @@ class Hub:
     async def end_all(self, how: Ending) -> int:
         """End every connection; return how many there were."""
         connections = list(self.connections)
-        for connection in connections:
-            if how == "reset":
+        last = wire.close(_CLOSED_WITH_ERROR, allow_reconnect=how == "close")
+        if how == "reset":
+            for connection in connections:
                 connection.reset()
-                continue
-            connection.end()
-            with suppress(ConnectionError):
-                last = wire.close(_CLOSED_WITH_ERROR, allow_reconnect=how == "close")
-                await connection.socket.send_frame(last, WSMsgType.TEXT)
-        with suppress(ConnectionError):
-            await asyncio.gather(*(connection.socket.close() for connection in connections if how != "reset"))
+        else:
+            await asyncio.gather(*(connection.close(last) for connection in connections))
         return len(connections)
 
     def silence(self, what: Literal["data", "all"] | None) -> None:
@@ -270,7 +278,7 @@ class Hub:
             try:
                 message = await connection.socket.receive(timeout=self._timings.client_silence_s)
             except TimeoutError:
-                await self._close(connection, "Connection closed: the client was silent for too long.")
+                await connection.close(wire.close(_CLIENT_SILENT, allow_reconnect=False))
                 return
             data = _bytes(message)
 
@@ -282,7 +290,7 @@ class Hub:
             record = None
         kind = record.get("type") if isinstance(record, dict) else None
         if type(kind) is not int:
-            await self._close(connection, _CLOSED_WITH_ERROR)
+            await connection.close(wire.close(_CLOSED_WITH_ERROR, allow_reconnect=False))
             return False
         if kind == 1 or kind == 4:  # noqa: PLR1714 - invocation, and invocation of a stream, which no method offers
             await self._invoke(connection, record)
@@ -306,12 +314,6 @@ class Hub:
         if greeting is not None:
             await connection.send(greeting)
         self._note_change()
-
-    async def _close(self, connection: Connection, error: str) -> None:
-        connection.end()
-        with suppress(ConnectionError):
-            await connection.socket.send_frame(wire.close(error, allow_reconnect=False), WSMsgType.TEXT)
-            await connection.socket.close()
 
 
 def _bytes(message: WSMessage) -> bytes | None:
