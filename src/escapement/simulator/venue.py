@@ -300,7 +300,9 @@ class Venue:
     def _open(self, order: Order) -> None:
         order.status = OrderStatus.OPEN
         order.queued = self._model.queue_ahead
-        self._working.setdefault(order.contract_id, []).append(order)
+        # Without prints nothing else takes out what has ended.
+        working = [each for each in self._working.get(order.contract_id, ()) if each.is_working]
+        self._working[order.contract_id] = [*working, order]
         if order.type is not OrderType.MARKET or order.contract_id not in self.quotes:
             self._tell_order(order)
         self._try_at_once(order)
