@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,3 +153,81 @@ async def test_a_feed_that_gives_up_ends_ingestion_after_its_bars_are_stored(tmp
             await service.run()
         assert [bar.volume for bar in await stored(store, 1)] == [1]
         assert await store.load_state("ingest") is not None
+
+
+async def test_a_steady_delay_or_a_clock_that_is_fast_makes_no_trade_late(tmp_path: Path) -> None:
+    feed = ScriptedFeed()
+    async with open_database(None, tmp_path) as store:
+        service = ingestion(feed, store)
+        task = asyncio.create_task(service.run())
+        feed.live(time.time_ns() - 10 * NS_PER_SECOND)
+        for number in range(30):  # three seconds of a market that reaches us four seconds late
+            feed.trade(time.time_ns() - 4 * NS_PER_SECOND, 6_000.0 + number)
+            await asyncio.sleep(0.1)
+        bars = await stored(store, 3)
+        service.stop()
+        await task
+    assert (service.statistics().late, service.statistics().trades) == (0, 30)
+    assert all(bar.whole for bar in bars[1:])
+
+
+async def test_a_late_trade_leaves_the_growing_bars_not_whole(tmp_path: Path) -> None:
+    feed = ScriptedFeed()
+    async with open_database(None, tmp_path) as store:
+        calendar = open_now()
+        aggregator = OHLCBarAggregator({CONTRACT: calendar}, [SECOND, Timeframe.parse("5s")])
+        service = Ingestion(feed, store, aggregator, [CONTRACT], IngestParams(quiet_close_s=0.2))
+        task = asyncio.create_task(service.run())
+        second = calendar.sessions[0].open_ns + 3_500 * NS_PER_SECOND
+        feed.live(second - NS_PER_SECOND)
+        for at_s in (0, 1, 2, 0.5, 6):
+            feed.trade(second + int(at_s * NS_PER_SECOND))
+        async with asyncio.timeout(20):
+            while not (five := await store.bars_between(CONTRACT, Timeframe.parse("5s"), 0, 1 << 62)):  # noqa: ASYNC110 - a poll
+                await asyncio.sleep(0.02)
+        service.stop()
+        await task
+    assert service.statistics().late == 1
+    assert (five[0].volume, five[0].whole) == (3, False)
+
+
+class HeldStore:
+    """The real database behind a door that a test can shut."""
+
+    def __init__(self, store: DBHandler) -> None:
+        self.store = store
+        self.open = asyncio.Event()
+
+    async def store_bars(self, bars: Sequence[Bar]) -> int:
+        await self.open.wait()
+        return await self.store.store_bars(bars)
+
+    async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
+        await self.open.wait()
+        return await self.store.store_bars_and_state(bars, name, state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+async def test_a_full_buffer_stops_the_reading_and_the_backlog_is_not_late(tmp_path: Path) -> None:
+    feed = ScriptedFeed()
+    async with open_database(None, tmp_path) as store:
+        held = HeldStore(store)
+        aggregator = OHLCBarAggregator({CONTRACT: open_now()}, [SECOND])
+        params = IngestParams(quiet_close_s=0.3, buffer_bars=2)
+        service = Ingestion(feed, held, aggregator, [CONTRACT], params)
+        task = asyncio.create_task(service.run())
+        begin = time.time_ns() - 60 * NS_PER_SECOND
+        feed.live(begin - NS_PER_SECOND)
+        for number in range(50):
+            feed.trade(begin + number * NS_PER_SECOND)
+        await asyncio.sleep(1.5)  # our clock would have closed everything by now
+        waiting = feed.queue.qsize()
+        assert waiting > 40
+        held.open.set()
+        bars = await stored(store, 49)
+        service.stop()
+        await task
+    assert (service.statistics().late, service.statistics().trades) == (0, 50)
+    assert [bar.volume for bar in bars[:49]] == [1] * 49

@@ -15,9 +15,10 @@ from escapement.model.order import (
 from escapement.model.position import Position
 from escapement.model.session import Interval, Period, Session, SessionCalendar
 from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
-from escapement.model.trade import AggressorSide, Trade
+from escapement.model.trade import MOST_VOLUME, AggressorSide, Trade
 
 __all__ = [
+    "MOST_VOLUME",
     "NS_PER_SECOND",
     "Account",
     "AggressorSide",

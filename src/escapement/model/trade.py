@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# More contracts than ever traded in a day; what says more is broken, and would not fit a database's integer.
+MOST_VOLUME = 10**12
+
 
 class AggressorSide(StrEnum):
     """Which side crossed the spread."""

@@ -198,8 +198,8 @@ class Access:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token.get_secret_value()}"}
         try:
             answer = await self._exchange("POST", "Auth/validate", {}, headers)
-        except (GatewayRefused, GatewayUnavailable) as error:
-            if self._clock() < self._expires_at and isinstance(error, GatewayUnavailable):
+        except (GatewayRefused, GatewayUnavailable, GatewayProtocolError) as error:
+            if self._clock() < self._expires_at and not isinstance(error, GatewayRefused):
                 self._refresh_at = self._clock() + 60.0
                 log.warning("token_refresh_failed", reason=str(error))
                 return

@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import structlog
@@ -29,12 +29,20 @@ from escapement.errors import (
     GatewayError,
     GatewayRefused,
 )
+from escapement.projectx import refusals
 from escapement.projectx.codec import CLOSE, COMPLETION, INVOCATION, PING, Record, record, records
 from escapement.projectx.rest import GatewayClient
 
 _PING_TEXT = record({"type": PING})
 _HANDSHAKE_TEXT = record({"protocol": "json", "version": 1})
 _BAD_LOGGED = 100
+_FINAL = (
+    refusals.InvalidCredentials,
+    refusals.AgreementsNotSigned,
+    refusals.SubscriptionMissing,
+    refusals.ApiKeyDisabled,
+    refusals.ApplicationRefused,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,7 @@ class HubConnection:
             started = time.monotonic()
             pause: float | None = None
             try:
-                async with await self._connect() as socket:
+                async with await self._unless_closing(self._connect()) as socket:
                     async for event in self._converse(socket, generation):
                         yield event
                     cause = "closed by us"
@@ -163,8 +171,11 @@ class HubConnection:
             except _Unauthorized as error:
                 cause = str(error)
                 self._client.forget_token()
-            except GatewayRefused:
+            except _FINAL:
                 raise
+            except GatewayRefused as error:
+                # Not about who logs in: a fault of the venue, or of something in front of it, that may pass.
+                cause, pause = str(error), self._params.forbidden_delay_s
             except (FeedError, GatewayError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 cause = _describe(error)
             finally:
@@ -180,6 +191,21 @@ class HubConnection:
             delay = min(2 * delay, self._params.longest_delay_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), wait)
+
+    async def _unless_closing(self, connecting: Coroutine[Any, Any, _Socket]) -> _Socket:
+        """Connect, but let ``aclose`` end it: log-in and connecting can take minutes against a venue that hangs."""
+        task = asyncio.create_task(connecting)
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            raise FeedDisconnected("closed by us")
+        return task.result()
 
     async def _connect(self) -> _Socket:
         token = await self._client.token()
@@ -211,14 +237,17 @@ class HubConnection:
                 body = _after_handshake(frame)
                 pending = await self._subscribe(socket)
             invocations, bad = self._sort(body, pending)
+            live = socket.live_by is None
+            if bad is not None and live:
+                # Before what stands beside it, which may complete bars that lack it.
+                yield HubLost(generation, bad, received_ns)
             if invocations:
                 yield HubRecords(generation, invocations, received_ns)
             if socket.live_by is not None and not pending:
                 socket.live_by = None
                 self._log.info("hub_live", generation=generation)
                 yield HubLive(generation, received_ns)
-            elif bad is not None and socket.live_by is None:
-                yield HubLost(generation, bad, received_ns)
+            elif bad is not None and live:
                 yield HubLive(generation, received_ns)
 
     def _sort(self, body: bytes, pending: set[str]) -> tuple[list[Record], str | None]:

@@ -41,14 +41,14 @@ class IngestParams:
     """How ingestion runs.
 
     ``clock`` says what tells time: ``system`` trusts our clock besides the stream, ``stream`` the stream alone, as a
-    replay needs. ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard. At most
-    about ``buffer_bars`` bars wait for the database. State is saved with each batch of bars, and every
-    ``state_interval_s`` seconds under ``state_name``; None keeps no state. At shutdown the database gets
-    ``shutdown_grace_s`` seconds.
+    replay needs. ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard; a stall of
+    the connection that lasts longer makes the trades in it late. At most about ``buffer_bars`` bars wait for the
+    database. State is saved with each batch of bars, and every ``state_interval_s`` seconds under ``state_name``; None
+    keeps no state. At shutdown the database gets ``shutdown_grace_s`` seconds.
     """
 
     clock: Literal["system", "stream"] = "system"
-    quiet_close_s: float = 2.0
+    quiet_close_s: float = 5.0
     buffer_bars: int = 100_000
     state_name: str | None = "ingest"
     state_interval_s: float = 10.0
@@ -107,7 +107,9 @@ class Ingestion:
         self._now_ns = now_ns
         self._live = False
         self._blind_since: dict[str, int] = {}
-        self._heard: dict[str, int] = {}
+        self._heard: dict[str, int] = {}  # the venue's time of each contract, by this connection
+        self._last_heard: dict[str, tuple[int, int]] = {}  # the same by any connection, and when it came
+        self._paused = False
         self._latest: dict[tuple[str, Timeframe], Bar] = {}
         self._waiting: list[Bar] = []
         self._work = asyncio.Event()
@@ -181,8 +183,17 @@ class Ingestion:
             self._take(event)
             while len(self._waiting) >= self._params.buffer_bars and not self._stopping.is_set():
                 log.warning("reading_paused", bars_waiting=len(self._waiting))
+                self._paused = True
                 self._room.clear()
                 await self._room.wait()
+            self._resume()
+
+    def _resume(self) -> None:
+        """Let time pass again after a pause, in which what the venue said was not read and so is no silence."""
+        if self._paused:
+            self._paused = False
+            now_ns = self._now_ns()
+            self._last_heard = {contract: (at_ns, now_ns) for contract, (at_ns, _) in self._last_heard.items()}
 
     def _take(self, event: FeedEvent) -> None:
         match event:
@@ -190,14 +201,17 @@ class Ingestion:
                 for trade in event.trades:
                     self._take_trade(trade, event.received_ns)
             case VenueTime():
-                if not self._is_ahead(event.at_ns, event.received_ns):
+                known = event.contract_id in self._contract_ids
+                if known and not self._is_ahead(event.at_ns, event.received_ns):
                     self._hear(event.contract_id, event.at_ns)
                     self._keep(self._aggregator.advance_to(event.at_ns, contract_id=event.contract_id))
             case FeedLive():
                 log.info("feed_live", generation=event.generation)
                 self._live = True
                 for contract_id in self._contract_ids:
-                    heard_ns = event.received_ns if self._params.clock == "system" else self._heard.get(contract_id)
+                    heard_ns = self._heard.get(contract_id)
+                    if self._params.clock == "system":
+                        heard_ns = max(event.received_ns, heard_ns or 0)
                     if heard_ns is not None:
                         self._observe(contract_id, heard_ns)
             case FeedLost():
@@ -214,7 +228,8 @@ class Ingestion:
                 )
             )
             return
-        self._hear(trade.contract_id, trade.at_ns)
+        if trade.contract_id in self._contract_ids:
+            self._hear(trade.contract_id, trade.at_ns)
         outcomes = self._aggregator.push(trade)
         if outcomes:
             self._keep(outcomes)
@@ -226,6 +241,8 @@ class Ingestion:
     def _hear(self, contract_id: str, at_ns: int) -> None:
         """Take note of the venue's time; once live it ends the blindness that no clock of ours may end."""
         self._heard[contract_id] = at_ns
+        if at_ns >= self._last_heard.get(contract_id, (0, 0))[0]:
+            self._last_heard[contract_id] = at_ns, self._now_ns()
         self._venue_time_ns = max(self._venue_time_ns, at_ns)
         if contract_id in self._blind_since:
             if self._live:
@@ -256,13 +273,20 @@ class Ingestion:
                 case LateTrade():
                     self._counts["late"] += 1
                     self._report("trade_late", outcome.trade, self._counts["late"], watermark_ns=outcome.watermark_ns)
+                    self._mark_lacking(outcome.trade)
                 case RefusedTrade():
                     self._refuse(outcome)
         if self._waiting:
             self._work.set()
 
+    def _mark_lacking(self, trade: Trade) -> None:
+        """A trade that entered no bar is missing from those that still grow over its time."""
+        self._aggregator.mark_unobserved(trade.at_ns, trade.at_ns + 1, contract_id=trade.contract_id)
+
     def _refuse(self, refused: RefusedTrade) -> None:
         self._counts["refused"] += 1
+        if refused.field in {"price", "volume"}:
+            self._mark_lacking(refused.trade)
         self._report(
             "trade_refused", refused.trade, self._counts["refused"], field=refused.field, reason=refused.reason
         )
@@ -280,10 +304,15 @@ class Ingestion:
         """Wake just after each whole second, where intraday bars end, and close what the stream left open."""
         lag_ns = int(self._params.quiet_close_s * NS_PER_SECOND)
         while True:
-            to_ns = self._now_ns() - lag_ns
-            for contract_id, since in self._blind_since.items():
-                self._aggregator.mark_unobserved(since, to_ns, contract_id=contract_id)
-            self._keep(self._aggregator.advance_to(to_ns))
+            now_ns = self._now_ns()
+            for contract_id in () if self._paused else self._contract_ids:
+                # From what the venue said last, so that neither a wrong clock here nor a slow way makes trades late.
+                # Nothing heard yet: bars of an earlier run are closed when no delay can explain the silence.
+                at_ns, received_ns = self._last_heard.get(contract_id, (now_ns - FURTHEST_AHEAD_NS, now_ns))
+                to_ns = at_ns + now_ns - received_ns - lag_ns
+                if contract_id in self._blind_since:
+                    self._aggregator.mark_unobserved(self._blind_since[contract_id], to_ns, contract_id=contract_id)
+                self._keep(self._aggregator.advance_to(to_ns, contract_id=contract_id))
             await asyncio.sleep((NS_PER_SECOND - (self._now_ns() - lag_ns) % NS_PER_SECOND) / NS_PER_SECOND + 0.001)
 
     async def _close_when_stopped(self) -> None:

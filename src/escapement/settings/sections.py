@@ -147,7 +147,7 @@ class IngestSettings(_Section):
 
     tolerance_ms: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=60_000)] = 100
     clock: Literal["system", "stream"] = "system"
-    quiet_close_seconds: Seconds = 2.0
+    quiet_close_seconds: Seconds = 5.0
     buffer_bars: Count = 100_000
     state_interval_seconds: Seconds = 10.0
     shutdown_grace_seconds: Seconds = 60.0

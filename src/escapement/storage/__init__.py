@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from escapement.errors import StorageUnavailable
+from escapement.errors import EscapementError
 from escapement.storage.database import DBHandler, Series
 from escapement.storage.embedded import POSTGRES_BIN_PATH, embedded_server, revive
 from escapement.storage.schema import Status, require_head, status_of
@@ -55,7 +55,7 @@ async def _keep_alive(data_dir: Path) -> None:
         try:
             if await asyncio.to_thread(revive, data_dir):
                 log.error("database_revived", data_dir=str(data_dir))
-        except StorageUnavailable as error:
+        except (EscapementError, OSError) as error:
             log.error("database_dead", reason=str(error))  # noqa: TRY400 - the message says it all
 
 

@@ -14,7 +14,7 @@ from escapement.core.aggregation.cascade import Cascade
 from escapement.core.aggregation.ladder import ladder
 from escapement.core.aggregation.outcomes import BarOutcome, LateTrade, RefusedBar, RefusedTrade, TradeOutcome
 from escapement.errors import InvalidInput
-from escapement.model import Bar, FormingBar, SessionCalendar, Timeframe, Trade
+from escapement.model import MOST_VOLUME, Bar, FormingBar, SessionCalendar, Timeframe, Trade
 
 DEFAULT_TOLERANCE_NS = 100_000_000
 _STATE_VERSION = 1
@@ -63,7 +63,7 @@ class OHLCBarAggregator:
             bar = cascade.current
             price = trade.price
             volume = trade.volume
-            if volume.__class__ is int and volume >= 0:
+            if volume.__class__ is int and 0 <= volume < MOST_VOLUME:
                 if bar.low <= price <= bar.high:
                     pass
                 elif bar.high < price < inf:
@@ -170,9 +170,15 @@ class OHLCBarAggregator:
         contracts = state["contracts"]
         if not isinstance(contracts, Mapping):
             raise InvalidInput("saved state has no contracts; start without it")
-        for contract_id, saved in contracts.items():
-            if contract_id in self._cascades:
-                self._cascades[contract_id].set_state(saved)
+        known = {contract_id: saved for contract_id, saved in contracts.items() if contract_id in self._cascades}
+        try:
+            fits = all(self._cascades[contract_id].can_take(saved) for contract_id, saved in known.items())
+        except (KeyError, TypeError, ValueError, IndexError):
+            fits = False
+        if not fits:
+            raise InvalidInput("saved state is spoilt, or of other trading sessions; start without it")
+        for contract_id, saved in known.items():
+            self._cascades[contract_id].set_state(saved)
 
     def _push_carefully(self, cascade: Cascade, trade: Trade) -> Sequence[TradeOutcome]:
         fault = _trade_fault(trade)
@@ -203,8 +209,8 @@ def _trade_fault(trade: Trade) -> tuple[str, str] | None:
         return "at_ns", "is not a whole number of nanoseconds since 1970-01-01 UTC"
     if not isfinite(trade.price) or trade.price <= 0:
         return "price", "is not a positive finite number"
-    if trade.volume.__class__ is not int or trade.volume < 0:
-        return "volume", "is not a whole number of contracts, zero or more"
+    if trade.volume.__class__ is not int or not 0 <= trade.volume < MOST_VOLUME:
+        return "volume", "is not a whole number of contracts from 0 to below a million million"
     return None
 
 

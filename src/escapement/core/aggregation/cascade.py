@@ -209,6 +209,15 @@ class Cascade:
             "open": [[bar.state() for bar in rung.values()] for rung in self._open],
         }
 
+    def can_take(self, state: Mapping[str, Any]) -> bool:
+        """Whether every bar of ``state`` lies as the calendar says; a spoilt state raises what reading it raises."""
+        numbers = [int(state[name]) for name in ("newest_ns", "passed_ns", "unobserved_until_ns")]
+        return len(numbers) + len(state["open"]) == 3 + len(self._rungs) and all(
+            self._calendar.interval(rung.timeframe, bar.end_ns - 1) == Interval(bar.label_ns, bar.open_ns, bar.end_ns)
+            for rung, bars in zip(self._rungs, state["open"], strict=True)
+            for bar in map(OpenBar.from_state, bars)
+        )
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state()`` returned."""
         for rung, bars in zip(self._open, state["open"], strict=True):
