@@ -29,7 +29,7 @@ RECORDS = 100_000
 ROUNDS = 3
 CONTRACT = "CON.F.US.MES.M25"
 SEPARATOR = "\x1e"
-_PATIENCE_S = 30
+_PATIENCE_S = 20
 
 
 def record(number: int) -> str:
@@ -169,10 +169,8 @@ def signalrcore(base: str, size: int) -> Callable[[], None]:
         connection.on("GatewayTrade", on_trade)
         connection.on_open(lambda: connection.send("SubscribeContractTrades", [CONTRACT]))
         connection.start()
-        finished = done.wait(_PATIENCE_S)
+        done.wait()
         connection.stop()
-        if not finished:
-            raise TimeoutError(f"received {received} of {RECORDS} records")
 
     return run
 
@@ -185,11 +183,8 @@ def timed(client: Callable[[str, int], Callable[[], None]], base: str, size: int
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     run = client(base, size)
     started, cpu = time.perf_counter(), time.process_time()
-    try:
-        run()
-        seconds_to.send((time.perf_counter() - started, time.process_time() - cpu))
-    except TimeoutError as error:
-        seconds_to.send(str(error))
+    run()
+    seconds_to.send((time.perf_counter() - started, time.process_time() - cpu))
     # What pysignalr leaves running at its end would fill the screen.
     os._exit(0)
 
@@ -208,8 +203,13 @@ def main() -> None:
                 seconds_from, seconds_to = spawning.Pipe()
                 process = spawning.Process(target=timed, args=(client, base, size, seconds_to))
                 process.start()
-                results.append(seconds_from.recv())
+                # A client can lose the connection and wait for ever; that is its result then.
+                answered = seconds_from.poll(_PATIENCE_S)
+                results.append(seconds_from.recv() if answered else f"no end within {_PATIENCE_S} s")
+                process.kill()
                 process.join()
+                if not answered:
+                    break
             failures = [result for result in results if isinstance(result, str)]
             if failures:
                 print(f"{client.__name__:12} {size:2} a message  did not finish: {failures[0]}")
