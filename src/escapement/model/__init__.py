@@ -1,8 +1,9 @@
 """The nouns: frozen values every room speaks in."""
 
 from escapement.model.account import Account
-from escapement.model.bar import Bar, FormingBar
+from escapement.model.bar import Bar, BarSource, FormingBar
 from escapement.model.contract import Contract
+from escapement.model.gap import Coverage, Gap, GapCause
 from escapement.model.order import (
     Bracket,
     Fill,
@@ -23,10 +24,14 @@ __all__ = [
     "Account",
     "AggressorSide",
     "Bar",
+    "BarSource",
     "Bracket",
     "Contract",
+    "Coverage",
     "Fill",
     "FormingBar",
+    "Gap",
+    "GapCause",
     "Interval",
     "Order",
     "OrderRequest",

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from escapement.model.timeframe import Timeframe
+
+
+class BarSource(StrEnum):
+    """Where a bar comes from."""
+
+    LIVE = "live"  # built from the trades as they came
+    HISTORY = "history"  # the venue's own bar
+    REBUILT = "rebuilt"  # made of smaller bars after a repair or a download
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +24,7 @@ class Bar:
     (of the Monday for weeks, of the first for months), as the venue labels them. ``end_ns`` is when the interval ended
     by the session calendar, so the earliest moment at which the bar could be known. Both are nanoseconds since
     1970-01-01 UTC. Prices are points as quoted, ``volume`` is in contracts. ``whole`` is False when part of the
-    interval was not observed, so trades may be missing from the bar.
+    interval was not observed, so trades may be missing from the bar. ``source`` says where the bar comes from.
     """
 
     contract_id: str
@@ -28,6 +37,7 @@ class Bar:
     close: float
     volume: int
     whole: bool = True
+    source: BarSource = BarSource.LIVE
 
 
 @dataclass(frozen=True, slots=True)

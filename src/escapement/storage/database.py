@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Self
 import asyncpg
 import orjson
 
-from escapement.model import Bar, Timeframe, TimeframeUnit
+from escapement.model import Bar, BarSource, Coverage, Gap, GapCause, Session, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
 from escapement.storage.failures import connecting, translated
@@ -19,13 +19,24 @@ from escapement.storage.failures import connecting, translated
 COPY_FROM = 1_000
 _COLUMNS = (
     "contract_id", "timestamp", "timeframe_unit", "timeframe_value", "open", "high", "low", "close", "volume",
-    "ends_at", "whole",
+    "ends_at", "whole", "source",
 )  # fmt: skip
 _INSERT = queries.load("insert_bars")
 _INSERT_WITH_STATE = queries.load("insert_bars_with_state")
 _INSERT_NEW = queries.load("insert_new_bars")
 _INSERT_STAGED = queries.load("insert_staged_bars")
 _CREATE_STAGING = queries.load("create_staging")
+_RING = queries.load("ring_bars")
+_REVISE = queries.load("revise_bars")
+_PUT_COVERAGE = queries.load("put_coverage")
+_COVERAGE = queries.load("coverage")
+_PUT_GAPS = queries.load("put_gaps")
+_OPEN_GAPS = queries.load("open_gaps")
+_NOTE_ATTEMPT = queries.load("note_attempt")
+_CLOSE_GAPS = queries.load("close_gaps")
+_PUT_PERIODS = queries.load("put_periods")
+_DROP_PERIODS = queries.load("drop_periods")
+_TRACK = queries.load("track_series")
 _LATEST = queries.load("latest_bar")
 _BETWEEN = queries.load("bars_between")
 _COUNTS = queries.load("bar_counts")
@@ -102,8 +113,7 @@ class DBHandler:
             if len(bars) >= COPY_FROM:
                 async with self._pool.acquire() as connection, connection.transaction():
                     return await _copy(connection, bars)
-            status: str = await self._pool.execute(_INSERT, *_columns(bars))
-            return _count(status)
+            return int(await self._pool.fetchval(_INSERT, *_columns(bars)))
 
     async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
         """Store bars and a stage's state in one transaction; return how many bars were new or replaced."""
@@ -113,8 +123,101 @@ class DBHandler:
                 async with self._pool.acquire() as connection, connection.transaction():
                     await connection.execute(_SAVE_STATE, name, text)
                     return await _copy(connection, bars)
-            status: str = await self._pool.execute(_INSERT_WITH_STATE, *_columns(bars), name, text)
-            return _count(status)
+            return int(await self._pool.fetchval(_INSERT_WITH_STATE, *_columns(bars), name, text))
+
+    async def store_observed(
+        self,
+        bars: Sequence[Bar],
+        coverage: Sequence[Coverage],
+        gaps: Sequence[Gap],
+        state: tuple[str, Mapping[str, object]] | None,
+    ) -> int:
+        """Store bars, what of the market was observed, gaps, and a stage's state by its name, in one transaction.
+
+        Returns:
+            How many bars were new or replaced.
+        """
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                if gaps:
+                    await connection.execute(_PUT_GAPS, *_gap_columns(gaps))
+                if coverage:
+                    await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
+                if state is not None:
+                    await connection.execute(_SAVE_STATE, state[0], orjson.dumps(state[1]).decode())
+                if len(bars) >= COPY_FROM:
+                    return await _copy(connection, bars)
+                return int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
+
+    async def store_repair(
+        self, contract_id: str, bars: Sequence[Bar], coverage: Sequence[Coverage], closed: Sequence[Gap]
+    ) -> int:
+        """Store repaired bars of a contract, revising those that differ, with what that closes, in one transaction.
+
+        Returns:
+            How many bars were new or revised.
+        """
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                written = int(await connection.fetchval(_REVISE, *_columns(bars))) if bars else 0
+                if coverage:
+                    await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
+                if closed:
+                    await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
+                return written
+
+    async def revise_bars(self, bars: Sequence[Bar]) -> int:
+        """Store bars, revising stored ones that differ; return how many were new or revised."""
+        return await self.store_repair("", bars, (), ())
+
+    async def cover(self, contract_id: str, from_ns: int, to_ns: int, source: BarSource) -> None:
+        """Take note that every trade of ``[from_ns, to_ns)`` (UTC) is in the stored bars of the smallest timeframe."""
+        await self.store_observed((), [Coverage(contract_id, from_ns, to_ns, source)], (), None)
+
+    async def coverage(self, contract_id: str) -> list[tuple[int, int]]:
+        """Return what of a contract was observed, as stretches ``[from, to)`` in nanoseconds UTC, oldest first."""
+        with translated():
+            rows = await self._pool.fetch(_COVERAGE, contract_id)
+        return [(ns_from_datetime(row["begins_at"]), ns_from_datetime(row["ends_at"])) for row in rows]
+
+    async def open_gaps(self, contract_id: str) -> list[Gap]:
+        """Return the contract's gaps that are not repaired, oldest first."""
+        with translated():
+            rows = await self._pool.fetch(_OPEN_GAPS, contract_id)
+        return [
+            Gap(
+                row["contract_id"], ns_from_datetime(row["begins_at"]),
+                None if row["ends_at"] is None else ns_from_datetime(row["ends_at"]), GapCause(row["cause"]),
+                row["detail"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def note_attempt(self, contract_id: str, gaps: Sequence[Gap], reason: str) -> None:
+        """Take note that a repair of these gaps did not succeed."""
+        with translated():
+            await self._pool.execute(_NOTE_ATTEMPT, contract_id, *_gap_keys(gaps), reason)
+
+    async def set_periods(self, contract_id: str, sessions: Sequence[Session]) -> None:
+        """Make what is stored of the contract's trading periods equal ``sessions`` from their first to their last."""
+        if not sessions:
+            return
+        periods = [(session.trade_date, period) for session in sessions for period in session.periods]
+        opens = [datetime_from_ns(period.open_ns) for _, period in periods]
+        closes = [datetime_from_ns(period.close_ns) for _, period in periods]
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_DROP_PERIODS, contract_id, opens[0], closes[-1], opens)
+                await connection.execute(_PUT_PERIODS, contract_id, [day for day, _ in periods], opens, closes)
+
+    async def track(self, contract_ids: Iterable[str], timeframes: Sequence[Timeframe]) -> None:
+        """Take note that these series are kept from now on."""
+        pairs = [(contract_id, timeframe) for contract_id in contract_ids for timeframe in timeframes]
+        with translated():
+            await self._pool.execute(
+                _TRACK, [contract_id for contract_id, _ in pairs], [int(each.unit) for _, each in pairs],
+                [each.value for _, each in pairs],
+            )  # fmt: skip
 
     async def latest_bar(self, contract_id: str, timeframe: Timeframe) -> Bar | None:
         """Return the newest stored bar, or None."""
@@ -180,6 +283,7 @@ async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], ba
     await connection.execute(_CREATE_STAGING)
     rows = list(zip(*_columns(bars), strict=True))
     await connection.copy_records_to_table("staged_bars", records=rows, columns=list(_COLUMNS))
+    await connection.execute(_RING)
     try:
         async with connection.transaction():
             added = _count(await connection.execute(_INSERT_NEW))
@@ -211,6 +315,31 @@ def _columns(bars: Sequence[Bar]) -> tuple[list[object], ...]:
         [bar.volume for bar in chosen],
         [moments[bar.end_ns] for bar in chosen],
         [bar.whole for bar in chosen],
+        [bar.source.value for bar in chosen],
+    )
+
+
+def _gap_columns(gaps: Sequence[Gap]) -> tuple[list[object], ...]:
+    once = {(gap.contract_id, gap.begins_ns // 1_000, gap.cause): gap for gap in gaps}.values()
+    return (
+        [gap.contract_id for gap in once],
+        [datetime_from_ns(gap.begins_ns) for gap in once],
+        [None if gap.ends_ns is None else datetime_from_ns(gap.ends_ns) for gap in once],
+        [gap.cause.value for gap in once],
+        [gap.detail for gap in once],
+    )
+
+
+def _gap_keys(gaps: Sequence[Gap]) -> tuple[list[object], list[object]]:
+    return [datetime_from_ns(gap.begins_ns) for gap in gaps], [gap.cause.value for gap in gaps]
+
+
+def _coverage_columns(coverage: Sequence[Coverage]) -> tuple[list[object], ...]:
+    return (
+        [each.contract_id for each in coverage],
+        [datetime_from_ns(each.begins_ns) for each in coverage],
+        [datetime_from_ns(each.ends_ns) for each in coverage],
+        ["live" if each.source is BarSource.LIVE else "history" for each in coverage],
     )
 
 
@@ -223,4 +352,5 @@ def _bar(contract_id: str, timeframe: Timeframe, row: asyncpg.Record) -> Bar:
     return Bar(
         contract_id, timeframe, ns_from_datetime(row["timestamp"]), ns_from_datetime(row["ends_at"]),
         row["open"], row["high"], row["low"], row["close"], row["volume"], row["whole"],
+        BarSource(row["source"]),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 -- Store the staged bars if no stored bar of their series lies among them, else none. One row a new bar.
 -- Without ON CONFLICT each row costs half; a bar that another program adds meanwhile is a unique violation.
 INSERT INTO ohlc_bars
-    (contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, volume, ends_at, whole)
-SELECT contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, volume, ends_at, whole
+    (contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, volume, ends_at, whole, source)
+SELECT contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, volume, ends_at, whole, source
 FROM staged_bars
 WHERE NOT EXISTS (
     SELECT FROM (
