@@ -7,10 +7,11 @@ handed in ready-made (``escapement.calendars`` builds them), so nothing here kno
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice, takewhile
 
 from escapement.errors import InvalidInput
 from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
@@ -144,3 +145,21 @@ class SessionCalendar:
     def sessions_between(self, from_ns: int, to_ns: int) -> Sequence[Session]:
         """Return the sessions that trade at some moment of ``[from_ns, to_ns)``, in order."""
         return [s for s in self.sessions if s.open_ns < to_ns and s.close_ns > from_ns]
+
+    def sessions_of_whole_months(self, from_ns: int, to_ns: int) -> Sequence[Session]:
+        """Return every session of the weeks and months that ``[from_ns, to_ns)`` touches, in order.
+
+        Whoever has these knows where each bar that ends within the stretch begins and ends, whatever its timeframe.
+        """
+        touched = self.sessions_between(from_ns, to_ns)
+        if not touched:
+            return ()
+        longer = Timeframe(TimeframeUnit.WEEK, 1), Timeframe(TimeframeUnit.MONTH, 1)
+        first = min(label_date(each, touched[0].trade_date) for each in longer)
+        last = [label_date(each, touched[-1].trade_date) for each in longer]
+
+        def is_within(session: Session) -> bool:
+            return any(label_date(each, session.trade_date) <= day for each, day in zip(longer, last, strict=True))
+
+        begin = bisect_left(self.sessions, first, key=lambda session: session.trade_date)
+        return list(takewhile(is_within, islice(self.sessions, begin, None)))

@@ -1,0 +1,70 @@
+-- What is known of each interval in which a contract could trade.
+
+-- The intervals of one series by its trading periods, those that lie within [since, until], and what is known of each.
+-- Written so that the planner takes it in where it is used, and only the bars of that stretch are read.
+CREATE FUNCTION completeness_of(contract text, unit integer, value integer, since timestamptz, until timestamptz)
+RETURNS TABLE (trade_date date, "timestamp" timestamptz, begins_at timestamptz, ends_at timestamptz, state text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT found.trade_date, found.timestamp, found.begins_at, found.ends_at,
+           CASE WHEN found.whole AND found.source = 'live' THEN 'live'
+                WHEN found.whole THEN 'history'
+                WHEN found.whole IS NOT NULL THEN 'unknown'  -- a bar that lacks trades
+                WHEN (known.stretches @> tstzrange(found.begins_at, found.ends_at)) IS NOT TRUE THEN 'unknown'
+                WHEN EXISTS (  -- something traded, for smaller bars say so
+                    SELECT FROM tracked_series AS other
+                    JOIN ohlc_bars AS inside USING (contract_id, timeframe_unit, timeframe_value)
+                    WHERE other.contract_id = contract AND (other.timeframe_unit, other.timeframe_value) <> (unit, value)
+                      AND other.timeframe_value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[other.timeframe_unit]
+                          <= value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[unit]
+                      AND inside.timestamp >= found.begins_at AND inside.timestamp < found.ends_at
+                      AND inside.ends_at <= found.ends_at
+                ) THEN 'unknown'
+                ELSE 'empty'
+           END
+    FROM (
+        SELECT range_agg(tstzrange(seen.begins_at, seen.ends_at)) AS stretches
+        FROM coverage AS seen WHERE seen.contract_id = contract
+    ) AS known
+    CROSS JOIN LATERAL (
+        -- Intraday bars are counted from each open, and the last one is cut at the close.
+        SELECT period.trade_date, label AS timestamp, label AS begins_at,
+               least(label + timeframe.length, period.closes_at) AS ends_at, bar.whole, bar.source
+        FROM (SELECT make_interval(secs => value * (ARRAY[1, 60, 3600])[unit]) AS length) AS timeframe
+        JOIN trading_periods AS period ON period.contract_id = contract
+        CROSS JOIN LATERAL generate_series(
+            period.opens_at, period.closes_at - interval '1 microsecond', timeframe.length) AS label
+        LEFT JOIN ohlc_bars AS bar
+               ON bar.contract_id = contract AND bar.timeframe_unit = unit AND bar.timeframe_value = value
+              AND bar.timestamp = label
+              -- Follows from the rest, but the planner does not see it, and would read every bar of the series.
+              AND bar.timestamp >= since AND bar.timestamp < until
+              AND bar.timestamp >= period.opens_at AND bar.timestamp < period.closes_at
+        WHERE unit <= 3 AND period.closes_at > since AND period.opens_at < until
+          AND label >= since AND least(label + timeframe.length, period.closes_at) <= until
+        UNION ALL
+        -- Days, weeks and months reach from their first open to their last close.
+        SELECT span.trade_date, span.label, span.begins_at, span.ends_at, bar.whole, bar.source
+        FROM (
+            SELECT date_trunc((ARRAY['day', 'week', 'month'])[unit - 3], period.trade_date::timestamp)
+                       AT TIME ZONE 'UTC' AS label,
+                   max(period.trade_date) AS trade_date, min(period.opens_at) AS begins_at,
+                   max(period.closes_at) AS ends_at
+            FROM trading_periods AS period WHERE unit >= 4 AND period.contract_id = contract GROUP BY 1
+        ) AS span
+        LEFT JOIN ohlc_bars AS bar
+               ON bar.contract_id = contract AND bar.timeframe_unit = unit AND bar.timeframe_value = value
+              AND bar.timestamp = span.label
+        WHERE span.begins_at >= since AND span.ends_at <= until
+    ) AS found;
+END;
+
+-- Every interval of the series that are kept. timestamp is the bar's label; trade_date is that of the session in which
+-- the interval ends. state: live, history, empty (observed, and nothing traded) or unknown.
+CREATE VIEW completeness AS
+SELECT series.contract_id, series.timeframe_unit, series.timeframe_value, expected.trade_date, expected.timestamp,
+       expected.begins_at, expected.ends_at, expected.state
+FROM tracked_series AS series
+CROSS JOIN LATERAL completeness_of(
+    series.contract_id, series.timeframe_unit, series.timeframe_value, '-infinity', 'infinity'
+) AS expected;
