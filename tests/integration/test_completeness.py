@@ -9,11 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from escapement.calendars import calendar
-from escapement.model import NS_PER_SECOND, Bar, BarSource, Coverage, Interval, SessionCalendar, Timeframe
+from escapement.model import (
+    NS_PER_SECOND,
+    Bar,
+    BarSource,
+    Coverage,
+    Gap,
+    GapCause,
+    Interval,
+    SessionCalendar,
+    Timeframe,
+)
 from escapement.moments import datetime_from_ns, ns_from_datetime, ns_from_iso
 from escapement.storage import DBHandler
 from escapement.storage.completeness import completeness, observed
@@ -44,6 +55,7 @@ class World:
     seed: int
     stored: float
     covered: float
+    missed: float
 
     def intervals(self, timeframe: Timeframe) -> Iterator[Interval]:
         """Every interval that lies within the stretch, by asking the calendar at one moment after the other."""
@@ -82,12 +94,29 @@ class World:
             if begin_ns < end_ns and chance.random() < self.covered
         ]
 
+    def gaps(self) -> tuple[list[Gap], list[Gap]]:
+        """Open and closed ones: of some length, of a single late trade, and sometimes one that lasts."""
+        chance = random.Random(self.seed + 1)
+        gaps = [
+            Gap(CONTRACT, begins_ns, begins_ns + chance.choice([1, 999, 10**9, 60 * 10**9, HOUR_NS]), cause)
+            for cause in GapCause
+            for begins_ns in [chance.randrange(self.from_ns - HOUR_NS, self.to_ns, NS_PER_SECOND)]
+            if chance.random() < self.missed
+        ]
+        half = len(gaps) // 2
+        if gaps and chance.random() < 0.3:
+            gaps[0] = replace(gaps[0], ends_ns=None)
+        return gaps[:half], gaps[half:]
+
     def states(self) -> States:
+        doubtful = [(gap.begins_ns, gap.ends_ns) for gap in self.gaps()[0]]
         bars = {(bar.timeframe, bar.start_ns): bar for bar in self.bars()}
         spans = [(self.opened(bar), bar.end_ns) for bar in bars.values()]
         seen = merged(self.coverage())
 
         def state(timeframe: Timeframe, interval: Interval) -> str:
+            if any(begin < interval.end_ns and (end is None or interval.open_ns < end) for begin, end in doubtful):
+                return "unknown"
             bar = bars.get((timeframe, interval.label_ns))
             if bar is not None:
                 live = "live" if bar.source is BarSource.LIVE else "history"
@@ -130,28 +159,43 @@ def worlds(timeframes: list[Timeframe], *, hours: int) -> st.SearchStrategy[Worl
         name, around = WINDOWS[window]
         begin_ns = ns_from_iso(around) + offset_s * NS_PER_SECOND
         sessions = calendar(name)
-        seed, stored, covered = rest
+        seed, stored, covered, missed = rest
         return World(
-            sessions, begin_ns, begin_ns + length_s * NS_PER_SECOND, tuple(sorted(chosen)), int(seed), stored, covered
+            sessions,
+            begin_ns,
+            begin_ns + length_s * NS_PER_SECOND,
+            tuple(sorted(chosen)),
+            int(seed),
+            stored,
+            covered,
+            missed,
         )
 
     return st.builds(
         world, st.sampled_from(sorted(WINDOWS)), st.integers(0, 3 * 86_400), st.integers(60, hours * 3_600),
         st.lists(st.sampled_from(timeframes), min_size=1, max_size=4, unique=True), st.integers(0, 1 << 30),
         st.sampled_from([0, 0.02, 0.5, 0.98, 1]), st.sampled_from([0, 0.5, 0.9, 1]),
+        st.sampled_from([0, 0.3]),
     )  # fmt: skip
 
 
 async def put(database: DBHandler, world: World) -> None:
-    await database.pool.execute("TRUNCATE ohlc_bars, coverage, trading_periods, tracked_series")
+    await database.pool.execute("TRUNCATE ohlc_bars, coverage, data_gaps, trading_periods, tracked_series")
     sessions = world.sessions.sessions_of_whole_months(world.from_ns, world.to_ns)
     for contract in (CONTRACT, OTHER):
         await database.set_periods(contract, sessions)
         await database.track([contract], world.timeframes)
-    await database.store_observed(world.bars(), world.coverage(), (), None)
+    still_open, closed = world.gaps()
+    await database.store_observed(world.bars(), world.coverage(), [*still_open, *closed], None)
+    await database.store_repair(CONTRACT, (), (), closed)
     # What is known of another contract says nothing of this one.
-    elsewhere = [replace(bar, contract_id=OTHER, whole=True) for bar in world.bars()[::2]]
-    await database.store_observed(elsewhere, [Coverage(OTHER, world.from_ns, world.to_ns, BarSource.LIVE)], (), None)
+    elsewhere = replace(world, stored=1, seed=~world.seed)
+    await database.store_observed(
+        [replace(bar, contract_id=OTHER, whole=True) for bar in elsewhere.bars()],
+        [Coverage(OTHER, world.from_ns, world.to_ns, BarSource.LIVE)],
+        [Gap(OTHER, world.from_ns, None, GapCause.DISCONNECT)],
+        None,
+    )
 
 
 async def viewed(database: DBHandler, world: World) -> States:
@@ -211,6 +255,52 @@ def test_days_weeks_and_months_are_told_as_the_calendar_has_them(url: str, world
             await agrees(database, world)
 
     asyncio.run(run())
+
+
+BEGIN_NS = ns_from_iso("2025-03-17T13:00:00Z")
+MINUTE_NS = 60 * NS_PER_SECOND
+
+
+def bar(timeframe: str, minute: int, minutes: int, *, whole: bool = True, source: BarSource = BarSource.LIVE) -> Bar:
+    begin_ns = BEGIN_NS + minute * MINUTE_NS
+    parsed = Timeframe.parse(timeframe)
+    return Bar(CONTRACT, parsed, begin_ns, begin_ns + minutes * MINUTE_NS, 2, 3, 1, 2, 4, whole, source)
+
+
+def gap(minute: float, length_ns: int | None) -> Gap:
+    begin_ns = BEGIN_NS + int(minute * MINUTE_NS)
+    return Gap(CONTRACT, begin_ns, None if length_ns is None else begin_ns + length_ns, GapCause.LATE)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "bars", "gaps", "states"),
+    [
+        ("20m", [], [], ["empty", "empty", "empty"]),
+        ("20m", [bar("20m", 20, 20), bar("20m", 40, 20, source=BarSource.REBUILT)], [], ["empty", "live", "history"]),
+        ("20m", [bar("20m", 20, 20, whole=False), bar("1m", 3, 1)], [], ["unknown", "unknown", "empty"]),
+        ("1m", [bar("60s", 1, 1), bar("20m", 0, 20)], [], ["empty", "unknown", "empty"]),
+        ("20m", [bar("7m", 14, 7), bar("7m", 42, 7)], [], ["empty", "empty", "unknown"]),
+        ("20m", [bar("20m", 0, 20)], [gap(19.9, 1)], ["unknown", "empty", "empty"]),
+        ("20m", [bar("20m", 20, 20)], [gap(20, 1)], ["empty", "unknown", "empty"]),
+        ("20m", [], [gap(20, 20 * MINUTE_NS)], ["empty", "unknown", "empty"]),
+        ("20m", [bar("20m", 20, 20)], [gap(30, None)], ["empty", "unknown", "unknown"]),
+    ],
+)
+async def test_what_the_states_mean(
+    url: str, timeframe: str, bars: list[Bar], gaps: list[Gap], states: list[str]
+) -> None:
+    asked = Timeframe.parse(timeframe)
+    async with await DBHandler.open(url) as database:
+        await database.set_periods(CONTRACT, calendar("cme_equity").sessions_of_whole_months(BEGIN_NS, BEGIN_NS + 1))
+        await database.track([CONTRACT], [asked, *{bar.timeframe for bar in bars} - {asked}])
+        covered = [Coverage(CONTRACT, BEGIN_NS, BEGIN_NS + HOUR_NS, BarSource.LIVE)]
+        await database.store_observed(bars, covered, gaps, None)
+        rows = await database.pool.fetch(
+            "SELECT state FROM completeness WHERE (timeframe_unit, timeframe_value) = ($1, $2) AND begins_at >= $3 "
+            "ORDER BY begins_at LIMIT 3",
+            int(asked.unit), asked.value, datetime_from_ns(BEGIN_NS),
+        )  # fmt: skip
+        assert [row["state"] for row in rows] == states
 
 
 async def test_a_timeframe_that_nobody_keeps_can_be_asked_for(url: str) -> None:

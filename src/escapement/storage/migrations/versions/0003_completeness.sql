@@ -7,7 +7,8 @@ RETURNS TABLE (trade_date date, "timestamp" timestamptz, begins_at timestamptz, 
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT found.trade_date, found.timestamp, found.begins_at, found.ends_at,
-           CASE WHEN found.whole AND found.source = 'live' THEN 'live'
+           CASE WHEN doubtful.stretches && tstzrange(found.begins_at, found.ends_at) THEN 'unknown'
+                WHEN found.whole AND found.source = 'live' THEN 'live'
                 WHEN found.whole THEN 'history'
                 WHEN found.whole IS NOT NULL THEN 'unknown'  -- a bar that lacks trades
                 WHEN (known.stretches @> tstzrange(found.begins_at, found.ends_at)) IS NOT TRUE THEN 'unknown'
@@ -26,6 +27,13 @@ BEGIN ATOMIC
         SELECT range_agg(tstzrange(seen.begins_at, seen.ends_at)) AS stretches
         FROM coverage AS seen WHERE seen.contract_id = contract
     ) AS known
+    CROSS JOIN (
+        -- A single late trade makes a gap shorter than a microsecond, whose end is its beginning here.
+        SELECT range_agg(tstzrange(
+                   gap.begins_at, gap.ends_at, CASE WHEN gap.ends_at = gap.begins_at THEN '[]' ELSE '[)' END
+               )) AS stretches
+        FROM data_gaps AS gap WHERE gap.contract_id = contract AND gap.state = 'open'
+    ) AS doubtful
     CROSS JOIN LATERAL (
         -- Intraday bars are counted from each open, and the last one is cut at the close.
         SELECT period.trade_date, label AS timestamp, label AS begins_at,
@@ -60,7 +68,8 @@ BEGIN ATOMIC
 END;
 
 -- Every interval of the series that are kept. timestamp is the bar's label; trade_date is that of the session in which
--- the interval ends. state: live, history, empty (observed, and nothing traded) or unknown.
+-- the interval ends. state: live, history, empty (observed, and nothing traded) or unknown, as is all that an open gap
+-- touches.
 CREATE VIEW completeness AS
 SELECT series.contract_id, series.timeframe_unit, series.timeframe_value, expected.trade_date, expected.timestamp,
        expected.begins_at, expected.ends_at, expected.state
