@@ -14,12 +14,16 @@ BEGIN ATOMIC
                 WHEN (known.stretches @> tstzrange(found.begins_at, found.ends_at)) IS NOT TRUE THEN 'unknown'
                 WHEN EXISTS (  -- something traded, for smaller bars say so
                     SELECT FROM tracked_series AS other
-                    JOIN ohlc_bars AS inside USING (contract_id, timeframe_unit, timeframe_value)
+                    CROSS JOIN LATERAL (
+                        SELECT FROM ohlc_bars AS bar
+                        WHERE bar.contract_id = contract AND bar.timeframe_unit = other.timeframe_unit
+                          AND bar.timeframe_value = other.timeframe_value AND bar.timestamp >= found.begins_at
+                          AND bar.timestamp < found.ends_at AND bar.ends_at <= found.ends_at
+                        LIMIT 1
+                    ) AS inside
                     WHERE other.contract_id = contract AND (other.timeframe_unit, other.timeframe_value) <> (unit, value)
                       AND other.timeframe_value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[other.timeframe_unit]
                           <= value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[unit]
-                      AND inside.timestamp >= found.begins_at AND inside.timestamp < found.ends_at
-                      AND inside.ends_at <= found.ends_at
                 ) THEN 'unknown'
                 ELSE 'empty'
            END
@@ -35,21 +39,26 @@ BEGIN ATOMIC
         FROM data_gaps AS gap WHERE gap.contract_id = contract AND gap.state = 'open'
     ) AS doubtful
     CROSS JOIN LATERAL (
-        -- Intraday bars are counted from each open, and the last one is cut at the close.
-        SELECT period.trade_date, label AS timestamp, label AS begins_at,
-               least(label + timeframe.length, period.closes_at) AS ends_at, bar.whole, bar.source
-        FROM (SELECT make_interval(secs => value * (ARRAY[1, 60, 3600])[unit]) AS length) AS timeframe
-        JOIN trading_periods AS period ON period.contract_id = contract
-        CROSS JOIN LATERAL generate_series(
-            period.opens_at, period.closes_at - interval '1 microsecond', timeframe.length) AS label
-        LEFT JOIN ohlc_bars AS bar
-               ON bar.contract_id = contract AND bar.timeframe_unit = unit AND bar.timeframe_value = value
-              AND bar.timestamp = label
-              -- Follows from the rest, but the planner does not see it, and would read every bar of the series.
-              AND bar.timestamp >= since AND bar.timestamp < until
-              AND bar.timestamp >= period.opens_at AND bar.timestamp < period.closes_at
-        WHERE unit <= 3 AND period.closes_at > since AND period.opens_at < until
-          AND label >= since AND least(label + timeframe.length, period.closes_at) <= until
+        -- Intraday bars are counted from each open, and the last one is cut at the close. Intervals and bars are brought
+        -- together by grouping: a join would depend on statistics, which new bars do not have yet.
+        SELECT max(either.trade_date) AS trade_date, either.label AS timestamp, either.label AS begins_at,
+               max(either.ends_at) AS ends_at, bool_or(either.whole) AS whole, max(either.source) AS source
+        FROM (
+            SELECT period.trade_date, label, least(label + timeframe.length, period.closes_at) AS ends_at,
+                   NULL::boolean AS whole, NULL::text AS source
+            FROM (SELECT make_interval(secs => value * (ARRAY[1, 60, 3600])[unit]) AS length) AS timeframe
+            JOIN trading_periods AS period ON period.contract_id = contract
+            CROSS JOIN LATERAL generate_series(
+                period.opens_at, period.closes_at - interval '1 microsecond', timeframe.length) AS label
+            WHERE unit <= 3 AND period.closes_at > since AND period.opens_at < until
+              AND label >= since AND least(label + timeframe.length, period.closes_at) <= until
+            UNION ALL
+            SELECT NULL, bar.timestamp, NULL, bar.whole, bar.source
+            FROM ohlc_bars AS bar
+            WHERE unit <= 3 AND bar.contract_id = contract AND bar.timeframe_unit = unit
+              AND bar.timeframe_value = value AND bar.timestamp >= since AND bar.timestamp < until
+        ) AS either
+        GROUP BY either.label HAVING max(either.ends_at) IS NOT NULL
         UNION ALL
         -- Days, weeks and months reach from their first open to their last close.
         SELECT span.trade_date, span.label, span.begins_at, span.ends_at, bar.whole, bar.source
