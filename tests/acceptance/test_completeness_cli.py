@@ -220,11 +220,10 @@ def test_gaps_are_listed_until_they_are_closed(tmp_path: Path, url: str) -> None
     text = answered(run(tmp_path, url, "gaps"), 1)
     assert [line.split()[:7] for line in text.splitlines()[1:-1]] == [
         [MES, "2025-03-17T14:00:00Z", "2025-03-17T14:02:00Z", "disconnect", "open", "1", "0"],
-        [MES, "2025-03-18T14:00:00.25Z", "not", "over", "freeze", "open", "0"],
+        [MES, "2025-03-18T14:00:00Z", "not", "over", "freeze", "open", "0"],
         ["CON.F.US.ZZZ.M25", "2025-03-18T03:00:00Z", "2025-03-18T03:00:00Z", "late", "trade", "open", "0"],
     ]
-    assert "closed by the venue" in text
-    assert "the gateway answered 503" in text
+    assert "closed by the venue; the gateway answered 503" in text
     assert text.endswith("3 gaps, 3 open.\n")
 
     given(url, lambda database: database.store_repair(MES, bars(MES, "1h", OPEN_NS, CLOSE_NS), (), [lost]))

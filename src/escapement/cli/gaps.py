@@ -14,6 +14,7 @@ from escapement.calendars import calendar_for_contract
 from escapement.cli import app, settings_of
 from escapement.cli.spans import From, Span, To
 from escapement.cli.tables import print_table
+from escapement.model import NS_PER_SECOND
 from escapement.moments import iso_from_ns, ns_from_iso
 from escapement.settings import Settings
 from escapement.storage.completeness import KeptGap, contracts_with_gaps, gaps_between
@@ -91,10 +92,21 @@ def _print(found: list[KeptGap]) -> None:
     if not found:
         typer.echo("No gaps.")
         return
-    rows = [_plain(each) for each in found]
-    for row in rows:
-        row["end"] = row["end"] or "not over"
-    columns = {"contract": "contract_id", "begin": "begin", "end": "end", "cause": "cause", "state": "state",
-               "attempts": "attempts", "revised bars": "revised", "detail": "detail", "reason": "reason"}  # fmt: skip
-    print_table(list(columns), [[row[key] for key in columns.values()] for row in rows])
-    typer.echo(f"{len(found):,} gaps, {sum(each.open for each in found):,} open.")
+    columns = ["contract", "begin", "end", "cause", "state", "attempts", "revised", "note"]
+    print_table(columns, [_row(each) for each in found], wrapped="note")
+    noun = "gap" if len(found) == 1 else "gaps"
+    typer.echo(f"{len(found):,} {noun}, {sum(each.open for each in found):,} open.")
+
+
+def _row(each: KeptGap) -> list[object]:
+    gap = each.gap
+    end = "not over" if gap.ends_ns is None else _second(gap.ends_ns)
+    state = "open" if each.open else "closed"
+    note = "; ".join(filter(None, [gap.detail, each.reason]))
+    return [
+        gap.contract_id, _second(gap.begins_ns), end, gap.cause.value, state, each.attempts, each.revised, note
+    ]  # fmt: skip
+
+
+def _second(at_ns: int) -> str:
+    return iso_from_ns(at_ns // NS_PER_SECOND * NS_PER_SECOND)
