@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from escapement.calendars import calendar_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import ConfigurationError
-from escapement.model import SessionCalendar
+from escapement.model import Bar, Contract, SessionCalendar, Timeframe
 from escapement.projectx import GatewayClient, GatewayParams, HubParams, MarketFeed
 from escapement.services.ingest import Ingestion, IngestParams
 from escapement.settings import ContractSettings, IngestSettings, Settings
 from escapement.storage import DBHandler, open_database
+from escapement.storage.history import DownloadStore
 
 
 @asynccontextmanager
@@ -93,3 +94,39 @@ async def ingestion(
     async with GatewayClient(params) as client:
         feed = MarketFeed(client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub)
         yield Ingestion(feed, store, aggregator, list(calendars), ingest_params(settings.ingest, state_name=state_name))
+
+
+class GatewayHistory:
+    """The gateway's bars, with the calendars that tell when each ends; ``page`` is the most bars in one answer."""
+
+    def __init__(self, client: GatewayClient, calendars: Mapping[str, SessionCalendar], page: int) -> None:
+        self._client = client
+        self._calendars = calendars
+        self._page = page
+
+    async def bars(self, contract_id: str, timeframe: Timeframe, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Return the complete bars labelled in ``[from_ns, to_ns)``, nanoseconds UTC, oldest first."""
+        calendar = self._calendars[contract_id]
+        return await self._client.bars(contract_id, timeframe, from_ns, to_ns, calendar, page=self._page)
+
+    async def contract(self, contract_id: str) -> Contract:
+        """Return a contract by its id, also an expired one."""
+        return await self._client.contract(contract_id)
+
+
+@asynccontextmanager
+async def venue_history(
+    settings: Settings, calendars: Mapping[str, SessionCalendar], page: int
+) -> AsyncIterator[GatewayHistory]:
+    """Open the gateway's history of these contracts.
+
+    Raises:
+        ConfigurationError: credentials are missing.
+    """
+    async with GatewayClient(gateway_params(settings)) as client:
+        yield GatewayHistory(client, calendars, page)
+
+
+def download_store(database: DBHandler) -> DownloadStore:
+    """Return the database as a download of history sees it."""
+    return DownloadStore(database)

@@ -68,4 +68,4 @@ def main() -> None:
 
 
 # Commands register themselves on ``app``, so they are imported after it.
-from escapement.cli import bars, completeness, config, db, demo, gaps, gateway, ingest, simulate  # noqa: E402, F401
+from escapement.cli import bars, completeness, config, db, demo, gaps, gateway, history, ingest, simulate  # noqa: E402, F401

@@ -34,9 +34,10 @@ class SimulatorConfig:
     ``stuck_s`` until one that takes nothing is dropped.
 
     ``bars_limit`` and ``calls_limit`` are the venue's, per user; None is without limit. ``hour_rule``: bars of several
-    hours lack the newest finished hour. ``wrap_events``: events of accounts come as action and data.
-    ``strict_version`` refuses handshakes of versions other than 1. ``state_file`` keeps accounts, orders and the clock
-    between runs.
+    hours lack the newest finished hour. ``minutes_since_ns``: by contract, from when on the venue still has bars of
+    seconds and minutes; it drops them some time after a contract has expired. ``wrap_events``: events of accounts come
+    as action and data. ``strict_version`` refuses handshakes of versions other than 1. ``state_file`` keeps accounts,
+    orders and the clock between runs.
 
     Raises:
         InvalidInput: a value cannot be used.
@@ -62,6 +63,7 @@ class SimulatorConfig:
     bars_limit: RateLimit | None = field(default_factory=lambda: RateLimit(50, 30.0))
     calls_limit: RateLimit | None = field(default_factory=lambda: RateLimit(200, 60.0))
     hour_rule: bool = True
+    minutes_since_ns: Mapping[str, int] = field(default_factory=dict)
     wrap_events: bool = True
     rules: Rules = field(default_factory=Rules)
     fills: FillModel = field(default_factory=FillModel)

@@ -76,11 +76,13 @@ class History:
     Args:
         calendar: its sessions.
         hour_rule: whether bars of several hours lack the newest finished hour, as the venue's do.
+        minutes_since_ns: seconds and minutes before that moment (UTC) are kept no more.
     """
 
-    def __init__(self, calendar: SessionCalendar, *, hour_rule: bool = True) -> None:
+    def __init__(self, calendar: SessionCalendar, *, hour_rule: bool = True, minutes_since_ns: int = 0) -> None:
         self.calendar = calendar
         self._hour_rule = hour_rule
+        self._minutes_since_ns = minutes_since_ns
         self._seconds = _Store(NS_PER_SECOND, _MOST_SECONDS)
         self._minutes = _Store(_MINUTE)
         self._hours = _Store(_HOUR)
@@ -125,6 +127,8 @@ class History:
             store = self._seconds
         elif timeframe.unit is TimeframeUnit.MINUTE:
             store = self._minutes
+        if store is not self._hours:
+            from_ns = max(from_ns, self._minutes_since_ns)
         # A day's trades begin the evening before its label.
         small = store.newest_first(from_ns if timeframe.is_intraday else from_ns - _DAY, to_ns)
         if not by_rule:

@@ -73,7 +73,11 @@ class Simulator:
             for contract_id in config.contract_ids
         }
         self._histories = {
-            contract_id: History(listing.calendar, hour_rule=config.hour_rule)
+            contract_id: History(
+                listing.calendar,
+                hour_rule=config.hour_rule,
+                minutes_since_ns=config.minutes_since_ns.get(contract_id, 0),
+            )
             for contract_id, listing in self._listings.items()
         }
         begin_ns = config.begin_ns or self._opening(first)
