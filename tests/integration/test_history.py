@@ -124,7 +124,7 @@ async def world(url: str, trades: Sequence[Trade], *faults: Fault, **changes: An
     )  # fmt: skip
     async with Simulator(config, trades) as simulator:
         params = GatewayParams(
-            simulator.base_url, "demo", SecretStr("demo-key-0001"), timeout_s=0.5, attempts=2,
+            simulator.base_url, "demo", SecretStr("demo-key-0001"), timeout_s=0.5, attempts=1,
             limit=RateLimit(10_000, 1), bars_limit=RateLimit(10_000, 1),
         )  # fmt: skip
         async with GatewayClient(params) as client, await DBHandler.open(url) as database:

@@ -18,7 +18,7 @@ from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.cli.spans import From, Span, To
 from escapement.cli.tables import print_table
-from escapement.errors import GatewayError, GatewayProtocolError, GatewayRefused, InvalidInput
+from escapement.errors import GatewayError, GatewayProtocolError, GatewayRefused, GatewayUnavailable, InvalidInput
 from escapement.model import SessionCalendar, Timeframe
 from escapement.moments import iso_from_ns
 from escapement.services.history import MOST_BARS, Download, Downloaded, HistoryParams
@@ -118,6 +118,9 @@ async def _download(settings: Settings, order: _Order) -> tuple[list[Downloaded]
                 begin_ns, end_ns = order.span.within(calendar)
                 try:
                     await work.run(begin_ns or 0, time.time_ns() if end_ns is None else end_ns)
+                except GatewayUnavailable as error:
+                    again = "what was stored stays; run the command again to go on"
+                    raise GatewayUnavailable(f"{contract_id}: {error}; {again}") from None
                 except (GatewayRefused, GatewayProtocolError) as error:
                     problems[contract_id] = _problem(contract_id, error)
                 if work.result.lacking:

@@ -256,7 +256,7 @@ async def patiently(params: HistoryParams, call: Callable[..., Awaitable[T]], *a
     """
     async for attempt in stamina.retry_context(
         on=(GatewayUnavailable, StorageUnavailable), attempts=params.attempts, timeout=None,
-        wait_initial=params.wait_s, wait_max=60.0,
+        wait_initial=params.wait_s, wait_max=60.0, wait_jitter=params.wait_s,
     ):  # fmt: skip
         with attempt:
             return await call(*arguments)

@@ -50,16 +50,17 @@ class LargerBars:
             for bar in waiting[:count]:
                 made += self._push(bar)
             del waiting[:count]
+            # First what ends before the hole, for a bar that is not begun yet would count as touched.
+            made += self._aggregator.advance_to(hole[0])
             self._aggregator.mark_unobserved(*hole)
-        made += self._aggregator.advance_to(until_ns)
         return [replace(bar, source=BarSource.REBUILT) for bar in made if bar.whole and bar.timeframe in self._made]
 
     def _push(self, bar: Bar) -> Iterable[Bar]:
         for outcome in self._aggregator.push_bar(bar):
             if isinstance(outcome, RefusedBar):
                 raise InvalidInput(
-                    f"{bar.contract_id}: the {bar.timeframe} bar of {iso_from_ns(bar.start_ns)} cannot be used: its "
-                    f"{outcome.field} {outcome.reason}"
+                    f"the {bar.timeframe} bar of {iso_from_ns(bar.start_ns)} cannot be used: its {outcome.field} "
+                    f"{outcome.reason}"
                 )
             yield outcome
 
