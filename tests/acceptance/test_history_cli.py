@@ -134,7 +134,7 @@ async def test_twenty_thousand_bars_survive_kills_and_a_failing_gateway_and_a_se
         )
         assert [row["state"] for row in states] == ["history"]
         code, out, err = await run(tmp_path, venue, *SPAN, DATABASE_URL=url)
-        assert (code, out.splitlines()[-1]) == (0, "Nothing was missing that the venue has."), err
+        assert (code, out.splitlines()[-1]) == (0, "Nothing was missing."), err
         assert await rows(connection) == stored
         assert await connection.fetchval("SELECT count(*) FROM bar_revisions") == 0
     await connection.close()
@@ -151,7 +151,7 @@ async def test_a_contract_the_venue_does_not_have_is_named_and_the_others_go_on(
         assert line == f"error: {gone['problem']}"
         assert line.startswith(f"error: {GONE}: the venue does not have this contract, or has it no more")
         code, out, err = await run(tmp_path, venue, *day, *contracts[2:])
-        assert (code, out.splitlines()[-1]) == (0, "Nothing was missing that the venue has."), err
+        assert (code, out.splitlines()[-1]) == (0, "Nothing was missing."), err
 
 
 async def test_ctrl_c_ends_it_with_a_word_and_no_traceback(tmp_path: Path, url: str) -> None:

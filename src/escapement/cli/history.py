@@ -77,7 +77,7 @@ def download(
     if json:
         typer.echo(orjson.dumps([_plain(each, problems) for each in done], option=orjson.OPT_INDENT_2))
     else:
-        _print(done, order.timeframes)
+        _print(done, order.timeframes, problems)
     for problem in problems.values():
         typer.echo(f"error: {problem}", err=True)
     if problems:
@@ -172,11 +172,11 @@ def _plain(result: Downloaded, problems: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def _print(done: Sequence[Downloaded], timeframes: Sequence[Timeframe]) -> None:
+def _print(done: Sequence[Downloaded], timeframes: Sequence[Timeframe], problems: Mapping[str, str]) -> None:
     columns = sorted({*timeframes, *(timeframe for each in done for timeframe in each.written)})
     print_table(
         ["contract", *(f"{timeframe} bars" for timeframe in columns), "answers"],
         [(each.contract_id, *(each.written[timeframe] for timeframe in columns), each.answers) for each in done],
     )
     written = sum(sum(each.written.values()) for each in done)
-    typer.echo(f"{written:,} bars written." if written else "Nothing was missing that the venue has.")
+    typer.echo(f"{written:,} bars written." if written or problems else "Nothing was missing.")
