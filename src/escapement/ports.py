@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from escapement.model import Account, Bar, Fill, Order, Position, Timeframe, Trade
 
 
@@ -69,6 +71,18 @@ class TradeFeed(Protocol):
 
     async def aclose(self) -> None:
         """End the stream in good order."""
+        ...
+
+
+class FrameSink(Protocol):
+    """Where the frames of a hub are recorded as they come."""
+
+    def take(self, hub: str, connection: int, frame: bytes, received_ns: int) -> None:
+        """Record a WebSocket message of connection number ``connection``; returns at once and never raises."""
+        ...
+
+    def conceal(self, secret: SecretStr) -> None:
+        """Record no frame that holds a secret without masking it."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from escapement.services.ingest import Ingestion, IngestParams
 from escapement.settings import ContractSettings, IngestSettings, Settings
 from escapement.storage import DBHandler, open_database
 from escapement.storage.history import DownloadStore
+from escapement.storage.recorder import Recorder, RecorderParams
 
 
 @asynccontextmanager
@@ -78,6 +80,24 @@ def ingest_params(ingest: IngestSettings, *, state_name: str | None = "ingest") 
 
 
 @asynccontextmanager
+async def recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
+    """Run the recorder of received frames, or none when it is not enabled."""
+    if not settings.recorder.enabled:
+        yield None
+        return
+    chosen = settings.recorder
+    directory = chosen.directory or settings.data_dir / "recordings"
+    frames = Recorder(RecorderParams(directory, chosen.keep_days, chosen.max_bytes))
+    if settings.gateway.api_key is not None:
+        frames.conceal(settings.gateway.api_key)
+    frames.start()
+    try:
+        yield frames
+    finally:
+        await asyncio.to_thread(frames.close)
+
+
+@asynccontextmanager
 async def ingestion(
     settings: Settings, store: DBHandler, *, state_name: str | None = "ingest", hub: HubParams | None = None
 ) -> AsyncIterator[Ingestion]:
@@ -91,8 +111,10 @@ async def ingestion(
     aggregator = OHLCBarAggregator(
         calendars, settings.timeframes, tolerance_ns=settings.ingest.tolerance_ms * 1_000_000
     )
-    async with GatewayClient(params) as client:
-        feed = MarketFeed(client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub)
+    async with recorder(settings) as frames, GatewayClient(params) as client:
+        feed = MarketFeed(
+            client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub, recorder=frames
+        )
         yield Ingestion(feed, store, aggregator, list(calendars), ingest_params(settings.ingest, state_name=state_name))
 
 

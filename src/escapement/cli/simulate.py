@@ -21,6 +21,7 @@ from escapement.errors import InvalidInput
 from escapement.model import Contract, Trade
 from escapement.moments import iso_from_ns, ns_from_iso
 from escapement.simulator import (
+    RecordedTape,
     Simulator,
     SimulatorConfig,
     contract_facts,
@@ -33,6 +34,7 @@ from escapement.simulator.scenario import Scenario, fault_from_text, read_scenar
 
 TRADES_HELP = "CSV of trades to replay; may be given several times."
 BARS_HELP = "CSV of bars to replay as trades that rebuild them; may be given several times."
+RECORDING_HELP = "Recording of a market hub to replay, or a folder of them; may be given several times."
 _REFRESH_S = 0.5
 
 
@@ -49,8 +51,12 @@ def simulate(
     context: typer.Context,
     trades: Annotated[list[Path] | None, typer.Option(help=TRADES_HELP)] = None,
     bars: Annotated[list[Path] | None, typer.Option(help=BARS_HELP)] = None,
+    recording: Annotated[list[Path] | None, typer.Option(help=RECORDING_HELP)] = None,
     contract: Annotated[
-        list[str] | None, typer.Option(help="Contract of a trades file without that column, or to invent a market of.")
+        list[str] | None,
+        typer.Option(
+            help="Contract of a trades file without that column, to take from a recording, or to invent a market of."
+        ),
     ] = None,
     day: Annotated[str, typer.Option(help="Trade date of an invented session.")] = "2025-03-17",
     per_minute: Annotated[float, typer.Option(help="Trades a minute of an invented contract.")] = 60.0,
@@ -80,7 +86,12 @@ def simulate(
     settings_of(context)
     told = read_scenario(scenario) if scenario is not None else Scenario()
     chosen_seed = told.seed if seed is None else seed
-    tape = _tape(trades or [], bars or [], contract or [], day, per_minute, chosen_seed, calendar)
+    if recording:
+        if trades or bars:
+            raise InvalidInput("--recording is replayed alone; leave --trades and --bars out")
+        tape = _recorded(recording, contract or [])
+    else:
+        tape = _tape(trades or [], bars or [], contract or [], day, per_minute, chosen_seed, calendar)
     config = SimulatorConfig(
         contract_ids=tape.contract_ids,
         users=told.users or {user: SecretStr(api_key)},
@@ -144,6 +155,22 @@ def _tape(
         raise InvalidInput(f"--per-minute {per_minute} is not positive")
     chosen = contracts or ["CON.F.US.MES.DEMO", "CON.F.US.MNQ.DEMO"]
     return Tape(chosen, synthetic_trades(chosen, trade_date, seed=seed, per_minute=per_minute, calendar=calendar))
+
+
+def _recorded(paths: list[Path], contracts: list[str]) -> Tape:
+    """Return the tape of recordings, and say on standard error what in them cannot be replayed."""
+    recorded = RecordedTape(paths, contracts)
+    with Console(stderr=True).status("reading recordings"):
+        survey = recorded.survey()
+    for note in survey.notes:
+        typer.echo(f"note: {note}", err=True)
+    if survey.unnoted:
+        typer.echo(f"note: and {survey.unnoted:,} more", err=True)
+    missing = [contract_id for contract_id in contracts if contract_id not in survey.trades]
+    if missing or not survey.trades:
+        names = ", ".join(map(str, paths))
+        raise InvalidInput(f"{names}: no trades{' of ' + ', '.join(missing) if missing else ''} in the recordings")
+    return Tape(sorted(survey.trades), recorded.trades())
 
 
 def _contracts(contract_ids: Sequence[str], tick_size: str | None, tick_value: str) -> list[Contract]:

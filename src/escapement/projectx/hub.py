@@ -29,6 +29,7 @@ from escapement.errors import (
     GatewayError,
     GatewayRefused,
 )
+from escapement.ports import FrameSink
 from escapement.projectx import refusals
 from escapement.projectx.codec import CLOSE, COMPLETION, INVOCATION, PING, Record, record, records
 from escapement.projectx.rest import GatewayClient
@@ -127,16 +128,26 @@ class HubConnection:
         url: the hub, with http or https.
         subscriptions: what to invoke after every connect.
         params: timings and sizes.
-        name: what logs call the hub.
+        name: what logs and recordings call the hub.
+        recorder: gets every frame before it is read.
     """
 
     def __init__(
-        self, client: GatewayClient, url: str, subscriptions: Sequence[Subscription], params: HubParams, *, name: str
+        self,
+        client: GatewayClient,
+        url: str,
+        subscriptions: Sequence[Subscription],
+        params: HubParams,
+        *,
+        name: str,
+        recorder: FrameSink | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._subscriptions = tuple(subscriptions)
         self._params = params
+        self._name = name
+        self._recorder = recorder
         self._log = structlog.get_logger(service="feed", hub=name)
         self._closing = asyncio.Event()
         self._socket: _Socket | None = None
@@ -209,6 +220,8 @@ class HubConnection:
 
     async def _connect(self) -> _Socket:
         token = await self._client.token()
+        if self._recorder is not None:
+            self._recorder.conceal(token)
         try:
             socket = await self._client.session.ws_connect(
                 self._url, params={"access_token": token.get_secret_value()}, autoping=True, compress=0,
@@ -232,6 +245,8 @@ class HubConnection:
         async for frame in socket.frames():
             received_ns = time.time_ns()
             self.statistics.messages += 1
+            if self._recorder is not None:
+                self._recorder.take(self._name, generation, frame, received_ns)
             body = frame
             if pending is None:
                 body = _after_handshake(frame)

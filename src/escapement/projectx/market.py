@@ -9,7 +9,7 @@ import structlog
 
 from escapement.errors import FeedProtocolError
 from escapement.model import Trade
-from escapement.ports import FeedEvent, FeedLive, FeedLost, TradesReceived, VenueTime
+from escapement.ports import FeedEvent, FeedLive, FeedLost, FrameSink, TradesReceived, VenueTime
 from escapement.projectx.codec import MarketCodec
 from escapement.projectx.hub import HubConnection, HubLive, HubLost, HubParams, HubRecords, Subscription
 from escapement.projectx.rest import GatewayClient
@@ -38,17 +38,26 @@ class MarketFeed:
         hub_url: the market hub, with http or https.
         contract_ids: which contracts to subscribe to.
         params: timings of the connection.
+        recorder: gets every frame as it comes.
     """
 
     def __init__(
-        self, client: GatewayClient, hub_url: str, contract_ids: Sequence[str], *, params: HubParams | None = None
+        self,
+        client: GatewayClient,
+        hub_url: str,
+        contract_ids: Sequence[str],
+        *,
+        params: HubParams | None = None,
+        recorder: FrameSink | None = None,
     ) -> None:
         subscriptions = [
             Subscription(method, (contract_id,))
             for method in ("SubscribeContractQuotes", "SubscribeContractTrades")
             for contract_id in contract_ids
         ]
-        self._hub = HubConnection(client, hub_url, subscriptions, params or HubParams(), name="market")
+        self._hub = HubConnection(
+            client, hub_url, subscriptions, params or HubParams(), name="market", recorder=recorder
+        )
         self._codec = MarketCodec()
         self._trades = 0
         self._bad = 0

@@ -22,6 +22,7 @@ from escapement.settings.sections import (
     GatewaySettings,
     IngestSettings,
     LoggingSettings,
+    RecorderSettings,
     Settings,
     setting_paths,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "GatewaySettings",
     "IngestSettings",
     "LoggingSettings",
+    "RecorderSettings",
     "Settings",
     "load_settings",
     "load_settings_with_origins",

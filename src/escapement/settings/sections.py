@@ -89,6 +89,10 @@ def _directory(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
+def _own_directory(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
 Seconds = Annotated[float, BeforeValidator(_no_flag), Field(gt=0)]
 Count = Annotated[int, BeforeValidator(_no_flag), Field(ge=1)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
@@ -153,6 +157,15 @@ class IngestSettings(_Section):
     shutdown_grace_seconds: Seconds = 60.0
 
 
+class RecorderSettings(_Section):
+    """Whether received frames are kept as files, where, and for how long; see docs/recorder.md."""
+
+    enabled: bool = False
+    directory: Annotated[Path | None, BeforeValidator(_own_directory)] = None
+    keep_days: Count = 30
+    max_bytes: Annotated[Count, Field(ge=1_048_576)] = 10_000_000_000
+
+
 class LoggingSettings(_Section):
     """What is logged to standard error and how; ``auto`` is readable on a terminal and JSON elsewhere."""
 
@@ -183,6 +196,7 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
     ingest: IngestSettings = IngestSettings()
+    recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 
 

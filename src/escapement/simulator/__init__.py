@@ -6,6 +6,7 @@ from escapement.simulator.config import SimulatorConfig
 from escapement.simulator.contracts import contract_facts
 from escapement.simulator.faults import Fault
 from escapement.simulator.fills import FillModel
+from escapement.simulator.recorded import RecordedTape
 from escapement.simulator.server import Progress, Simulator
 from escapement.simulator.sources import merged, synthetic_trades, trades_from_bar_file, trades_from_file
 from escapement.simulator.venue import Rules
@@ -16,6 +17,7 @@ __all__ = [
     "FillModel",
     "Progress",
     "RateLimit",
+    "RecordedTape",
     "Rules",
     "Simulator",
     "SimulatorConfig",
