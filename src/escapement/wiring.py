@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from escapement.calendars import calendar_for_contract
+from escapement.calendars import calendar_for_contract, calendar_name_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import ConfigurationError
 from escapement.model import Bar, Contract, SessionCalendar, Timeframe
 from escapement.projectx import GatewayClient, GatewayParams, HubParams, MarketFeed
 from escapement.services.ingest import Ingestion, IngestParams
+from escapement.services.roll import Roll, RollParams
 from escapement.settings import ContractSettings, IngestSettings, Settings
 from escapement.storage import DBHandler, open_database
 from escapement.storage.history import DownloadStore
@@ -116,6 +117,28 @@ async def ingestion(
             client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub, recorder=frames
         )
         yield Ingestion(feed, store, aggregator, list(calendars), ingest_params(settings.ingest, state_name=state_name))
+
+
+@asynccontextmanager
+async def roll(settings: Settings, now_ns: Callable[[], int], params: RollParams | None = None) -> AsyncIterator[Roll]:
+    """Open the settings' products at the gateway; ``now_ns`` tells the market's time, nanoseconds UTC.
+
+    Raises:
+        ConfigurationError: credentials are missing, or a product without a calendar is not known.
+    """
+    calendars = {product.code: calendar_for_contract(product.code, product.calendar) for product in settings.products}
+    async with GatewayClient(gateway_params(settings)) as client:
+        yield Roll(client, calendars, now_ns, params)
+
+
+def with_fronts(settings: Settings, fronts: Mapping[str, Contract]) -> Settings:
+    """Return settings whose contracts are those named and the fronts of the products, by product code."""
+    contracts = {contract.id: contract for contract in settings.contracts}
+    for product in settings.products:
+        front_id = fronts[product.code].contract_id
+        name = product.calendar or calendar_name_for_contract(product.code)
+        contracts.setdefault(front_id, ContractSettings(id=front_id, calendar=name))
+    return settings.model_copy(update={"contracts": tuple(contracts.values())})
 
 
 class GatewayHistory:

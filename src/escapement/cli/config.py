@@ -34,7 +34,8 @@ def show(
 def check(context: typer.Context) -> None:
     """Say whether the settings can be used; faults are named, one a line, with exit code 2."""
     settings = settings_of(context)
-    contracts = ", ".join(contract.id for contract in settings.contracts) or "none yet"
+    named = [contract.id for contract in settings.contracts]
+    contracts = ", ".join(named + [f"the front of {product.code}" for product in settings.products]) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")
 
 

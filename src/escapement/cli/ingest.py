@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 import typer
 
 from escapement import wiring
+from escapement.calendars import calendar_for_contract
 from escapement.cli import app, settings_of
+from escapement.model import Contract
+from escapement.projectx import HubParams
+from escapement.services.ingest import Ingestion
+from escapement.services.roll import RollParams, follow
 from escapement.settings import Settings
+from escapement.storage import DBHandler
 
 log = structlog.get_logger(service="ingest")
 
@@ -22,15 +30,62 @@ def ingest(context: typer.Context) -> None:
     settings = settings_of(context)
     # Refuse before a database is started for nothing.
     wiring.gateway_params(settings)
-    wiring.contract_calendars(settings.contracts)
+    for product in settings.products:
+        calendar_for_contract(product.code, product.calendar)
+    if settings.contracts or not settings.products:
+        wiring.contract_calendars(settings.contracts)
     asyncio.run(_ingest(settings))
 
 
 async def _ingest(settings: Settings) -> None:
-    async with wiring.database(settings) as database, wiring.ingestion(settings, database) as ingestion:
-        stop_on_signals(ingestion.stop)
+    stopping = asyncio.Event()
+    stop_on_signals(stopping.set)
+    async with wiring.database(settings) as database:
+        if settings.products:
+            await ingest_products(settings, database, stopping)
+            return
+        async with _ingestion(settings, database) as ingestion:
+            stop_on_signals(ingestion.stop)
+            if not stopping.is_set():
+                await ingestion.run()
+
+
+async def ingest_products(
+    settings: Settings,
+    database: DBHandler,
+    stopping: asyncio.Event,
+    *,
+    hub: HubParams | None = None,
+    params: RollParams | None = None,
+) -> None:
+    """Store bars of the settings' contracts and of the front contracts of their products until ``stopping``.
+
+    Raises:
+        EscapementError: a product has no front, or ingestion failed.
+    """
+    running: list[Ingestion] = []
+
+    @asynccontextmanager
+    async def ingest_fronts(fronts: Mapping[str, Contract]) -> AsyncIterator[Ingestion]:
+        async with _ingestion(wiring.with_fronts(settings, fronts), database, hub) as ingestion:
+            running[:] = [ingestion]
+            yield ingestion
+
+    def now_ns() -> int:
+        """Return the market's time; in a replay the one heard last, 0 before any was."""
+        if settings.ingest.clock == "system":
+            return time.time_ns()
+        return running[0].statistics().venue_time_ns if running else 0
+
+    async with wiring.roll(settings, now_ns, params) as roll:
+        await follow(roll, ingest_fronts, stopping)
+
+
+@asynccontextmanager
+async def _ingestion(settings: Settings, database: DBHandler, hub: HubParams | None = None) -> AsyncIterator[Ingestion]:
+    async with wiring.ingestion(settings, database, hub=hub) as ingestion:
         log.info("ingest_started", contracts=[c.id for c in settings.contracts], timeframes=settings.timeframes)
-        await ingestion.run()
+        yield ingestion
         statistics = ingestion.statistics()
         log.info("ingest_stopped", trades=statistics.trades, late=statistics.late, refused=statistics.refused,
                  bars=statistics.bars, bars_new=statistics.bars_new)  # fmt: skip

@@ -19,7 +19,7 @@ from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import InvalidInput
 from escapement.model import Contract, Trade
-from escapement.moments import iso_from_ns, ns_from_iso
+from escapement.moments import iso_from_ns, ns_from_datetime, ns_from_iso
 from escapement.simulator import (
     RecordedTape,
     Simulator,
@@ -104,6 +104,7 @@ def simulate(
         settle_s=2.0,
         begin_ns=None if begin is None else ns_from_iso(begin),
         calendar=calendar,
+        front_since_ns={each: ns_from_datetime(since) for each, since in told.front_since.items()},
         fills=told.fills,
         rules=told.rules,
         faults=[*told.faults, *map(fault_from_text, fault or [])],

@@ -22,6 +22,7 @@ from escapement.settings.sections import (
     GatewaySettings,
     IngestSettings,
     LoggingSettings,
+    ProductSettings,
     RecorderSettings,
     Settings,
     setting_paths,
@@ -41,6 +42,7 @@ __all__ = [
     "GatewaySettings",
     "IngestSettings",
     "LoggingSettings",
+    "ProductSettings",
     "RecorderSettings",
     "Settings",
     "load_settings",
@@ -107,7 +109,7 @@ def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
 
 def _shown(path: str, value: object) -> str:
     """Return the value to show in a fault: nothing that is or may hold a secret."""
-    holds_secret = path not in setting_paths() and not path.startswith(("contracts.", "timeframes."))
+    holds_secret = path not in setting_paths() and not path.startswith(("contracts.", "products.", "timeframes."))
     if holds_secret or path in _secret_paths() or not isinstance(value, str | int | float) or "@" in str(value):
         return ""
     return f" {value!r}"
@@ -127,6 +129,8 @@ def _siblings(path: str) -> list[str]:
     section = path.rpartition(".")[0]
     if section.startswith("contracts."):
         return list(ContractSettings.model_fields)
+    if section.startswith("products."):
+        return list(ProductSettings.model_fields)
     if not section:
         return list(Settings.model_fields)
     return [known.rpartition(".")[2] for known in setting_paths() if known.rpartition(".")[0] == section]

@@ -53,6 +53,16 @@ def _contract(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
 
+def _product(value: object) -> object:
+    return {"code": value} if isinstance(value, str) else value
+
+
+def _product_code(value: str) -> str:
+    if not value or "." in value:
+        raise ValueError("is no product; write its code, such as MES, and contracts under contracts")
+    return value
+
+
 def _calendar(value: object) -> object:
     if value is not None and value not in calendar_names():
         raise ValueError(f"is unknown; use one of {', '.join(calendar_names())}")
@@ -110,6 +120,13 @@ class ContractSettings(_Section):
     """A contract to work on, by the gateway's id; ``calendar`` is needed for products that are not well known."""
 
     id: str = Field(min_length=1)
+    calendar: Annotated[str | None, BeforeValidator(_calendar)] = None
+
+
+class ProductSettings(_Section):
+    """A product whose front contract to work on, by the venue's code or the exchange's (``EP``, ``ES``)."""
+
+    code: Annotated[str, AfterValidator(_product_code)]
     calendar: Annotated[str | None, BeforeValidator(_calendar)] = None
 
 
@@ -181,6 +198,14 @@ def _each_contract_once(contracts: tuple[ContractSettings, ...]) -> tuple[Contra
     return contracts
 
 
+def _each_product_once(products: tuple[ProductSettings, ...]) -> tuple[ProductSettings, ...]:
+    codes = [product.code.upper() for product in products]
+    for code in codes:
+        if codes.count(code) > 1:
+            raise ValueError(f"{code} stands there twice; name each once")
+    return products
+
+
 class Settings(_Section):
     """All settings; functions elsewhere receive only the section they need."""
 
@@ -189,6 +214,11 @@ class Settings(_Section):
         tuple[Annotated[ContractSettings, BeforeValidator(_contract)], ...],
         BeforeValidator(_split),
         AfterValidator(_each_contract_once),
+    ] = ()
+    products: Annotated[
+        tuple[Annotated[ProductSettings, BeforeValidator(_product)], ...],
+        BeforeValidator(_split),
+        AfterValidator(_each_product_once),
     ] = ()
     timeframes: Annotated[
         tuple[TimeframeName, ...], BeforeValidator(_split), AfterValidator(_once_each), Field(min_length=1)

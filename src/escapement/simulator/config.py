@@ -35,9 +35,10 @@ class SimulatorConfig:
 
     ``bars_limit`` and ``calls_limit`` are the venue's, per user; None is without limit. ``hour_rule``: bars of several
     hours lack the newest finished hour. ``minutes_since_ns``: by contract, from when on the venue still has bars of
-    seconds and minutes; it drops them some time after a contract has expired. ``wrap_events``: events of accounts come
-    as action and data. ``strict_version`` refuses handshakes of versions other than 1. ``state_file`` keeps accounts,
-    orders and the clock between runs.
+    seconds and minutes; it drops them some time after a contract has expired. ``front_since_ns``: by contract, from
+    when on it is the front of its product; of those named there only the newest front is listed as active.
+    ``wrap_events``: events of accounts come as action and data. ``strict_version`` refuses handshakes of versions other
+    than 1. ``state_file`` keeps accounts, orders and the clock between runs.
 
     Raises:
         InvalidInput: a value cannot be used.
@@ -63,6 +64,7 @@ class SimulatorConfig:
     bars_limit: RateLimit | None = field(default_factory=lambda: RateLimit(50, 30.0))
     calls_limit: RateLimit | None = field(default_factory=lambda: RateLimit(200, 60.0))
     hour_rule: bool = True
+    front_since_ns: Mapping[str, int] = field(default_factory=dict)
     minutes_since_ns: Mapping[str, int] = field(default_factory=dict)
     wrap_events: bool = True
     rules: Rules = field(default_factory=Rules)

@@ -7,7 +7,7 @@ the endpoint is HTTP 400.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -82,9 +82,17 @@ class Desk:
         venue: accounts and orders.
         histories: what each contract has traded.
         faults: what goes wrong with history.
+        front_since_ns: from when on contracts are the front of their product.
     """
 
-    def __init__(self, venue: Venue, histories: Mapping[str, History], faults: FaultPlan) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        histories: Mapping[str, History],
+        faults: FaultPlan,
+        front_since_ns: Mapping[str, int] | None = None,
+    ) -> None:
+        self._front_since_ns = front_since_ns or {}
         self._venue = venue
         self._histories = histories
         self._faults = faults
@@ -132,27 +140,44 @@ class Desk:
         text = body["searchText"].lower()
         found = [
             each
-            for each in self._tradable(user, body)
-            if any(text in part.lower() for part in (each.name, each.description, each.contract_id))
+            for each in self._contracts(user, body)
+            if (each.active or each.contract_id in self._front_since_ns)
+            and any(text in part.lower() for part in (each.name, each.description, each.contract_id))
         ]
         return wire.envelope("contracts", [wire.contract_json(each) for each in found[:MOST_FOUND]])
 
     def _available(self, user: str, body: Body) -> bytes:
-        return wire.envelope("contracts", [wire.contract_json(each) for each in self._tradable(user, body)])
+        active = [each for each in self._contracts(user, body) if each.active]
+        return wire.envelope("contracts", [wire.contract_json(each) for each in active])
 
-    def _tradable(self, user: str, body: Body) -> list[Contract]:
-        """Return the active contracts; the live subscription, which simulated accounts lack, finds none."""
+    def _contracts(self, user: str, body: Body) -> list[Contract]:
+        """Return the contracts as they stand; the live subscription, which simulated accounts lack, finds none."""
         if body["live"] and all(account.spec.simulated for account in self._venue.accounts_of(user)):
             return []
-        contracts = (listing.contract for listing in self._venue.listings.values())
-        return [contract for contract in contracts if contract.active]
+        return [self._now(listing.contract) for listing in self._venue.listings.values()]
+
+    def _now(self, contract: Contract) -> Contract:
+        """Return a contract as it stands now: one of those that are ever a product's front is the front."""
+        since_ns = self._front_since_ns.get(contract.contract_id)
+        if since_ns is None:
+            return contract
+        begun = [
+            began_ns
+            for other, began_ns in self._front_since_ns.items()
+            if began_ns <= self._venue.now_ns and self._symbol(other) == contract.symbol_id
+        ]
+        return replace(contract, active=contract.active and bool(begun) and since_ns == max(begun))
+
+    def _symbol(self, contract_id: str) -> str | None:
+        listing = self._venue.listings.get(contract_id)
+        return None if listing is None else listing.contract.symbol_id
 
     def _contract(self, user: str, body: Body) -> bytes:
         del user
         listing = self._venue.listings.get(body["contractId"])
         if listing is None:
             return wire.refusal("contract", 1)
-        return wire.envelope("contract", wire.contract_json(listing.contract))
+        return wire.envelope("contract", wire.contract_json(self._now(listing.contract)))
 
     def _bars(self, user: str, body: Body) -> bytes:
         contract_id = body["contractId"]

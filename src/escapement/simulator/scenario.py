@@ -1,7 +1,7 @@
 """Scenarios: who trades at the simulated venue and what goes wrong there, as a file.
 
-YAML with any of ``users``, ``accounts``, ``contracts``, ``fills``, ``rules``, ``faults``, ``seed``, whose inner names
-are the fields of ``AccountSpec``, ``Contract``, ``FillModel``, ``Rules`` and ``Fault``.
+YAML with any of ``users``, ``accounts``, ``contracts``, ``front_since``, ``fills``, ``rules``, ``faults``, ``seed``,
+whose inner names are the fields of ``AccountSpec``, ``Contract``, ``FillModel``, ``Rules`` and ``Fault``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from escapement.errors import InvalidInput
 from escapement.model import Contract
@@ -28,6 +28,7 @@ class Scenario(BaseModel):
     users: Mapping[str, SecretStr] | None = None
     accounts: tuple[AccountSpec, ...] = ()
     contracts: tuple[Contract, ...] = ()
+    front_since: Mapping[str, AwareDatetime] = {}
     fills: FillModel = FillModel()
     rules: Rules = Rules()
     faults: tuple[Fault, ...] = ()

@@ -95,7 +95,7 @@ class Simulator:
             "market": Hub("market", self._market.methods(), timings),
             "user": Hub("user", self._users.methods(), timings),
         }
-        desk = Desk(self._venue, self._histories, self.faults)
+        desk = Desk(self._venue, self._histories, self.faults, config.front_since_ns)
         self._door = Door(config, desk.endpoints(), self._hubs, self.faults, self._after_call, lambda: self.now_ns)
         self._latest: dict[str, Trade] = {}
         self._tasks: list[asyncio.Task[None]] = []
