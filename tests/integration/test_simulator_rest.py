@@ -25,7 +25,7 @@ from escapement.simulator import (
     SimulatorConfig,
     contract_facts,
 )
-from simulated import ENDPOINTS, MES, MNQ, MONDAY_1330, Json, Rest, rest, tape, until
+from simulated import ENDPOINTS, MES, MNQ, MONDAY_1330, Json, Rest, hub, rest, tape, until
 
 HOUR = 3_600 * NS_PER_SECOND
 MINE = AccountSpec(1001, "PRAC-1", "demo", balance=Decimal(50_000))
@@ -418,3 +418,29 @@ async def test_a_body_that_is_too_large_is_refused() -> None:
         url, headers = f"{caller.base_url}/api/Contract/search", {"Authorization": f"Bearer {caller.token}"}
         async with caller.session.post(url, data=io.BytesIO(b" " * 2_000_000), headers=headers) as response:
             assert response.status == 413
+
+
+async def test_of_a_products_contracts_one_is_the_front_and_that_changes_with_the_venues_time() -> None:
+    old, new = "CON.F.US.MES.H25", MES
+    trades = [*tape(1.0, contract_id=old), *tape(2.0, contract_id=new, start_ns=MONDAY_1330 + 60 * NS_PER_SECOND)]
+    front_since = {old: 0, new: MONDAY_1330 + 30 * NS_PER_SECOND}
+    async with Simulator(SimulatorConfig([old, new], front_since_ns=front_since), trades) as simulator:
+        simulator.pause()
+        async with rest(simulator) as caller:
+
+            async def active(endpoint: str, **body: object) -> list[str]:
+                answer = await caller.post(endpoint, live=False, **body)
+                return [each["id"] for each in answer["contracts"] if each["activeContract"]]
+
+            assert await active("Contract/search", searchText="MES") == [old]
+            assert await active("Contract/available") == [old]
+            async with hub(simulator.market_hub_url, caller) as socket:
+                for contract_id in (old, new):
+                    await socket.invoke("SubscribeContractTrades", contract_id)
+                simulator.step(2)
+                await until(lambda: simulator.progress.trades == 2)
+            assert await active("Contract/search", searchText="MES") == [new]
+            assert await active("Contract/available") == [new]
+            assert len((await caller.post("Contract/search", live=False, searchText="MES"))["contracts"]) == 2
+            one = await caller.post("Contract/searchById", contractId=old)
+            assert not one["contract"]["activeContract"]

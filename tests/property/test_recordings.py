@@ -126,6 +126,18 @@ def test_files_come_in_order_of_time_and_joined_files_are_read_as_one(tmp_path: 
     assert [item.received_ns for _, item in read_recording(joined) if isinstance(item, RecordedFrame)] == [3, 2, 1, 0]
 
 
+def test_a_long_file_is_checked_piece_by_piece_and_read_as_one(file: Path) -> None:
+    lines = [frame_line(RecordedFrame(n, "market", 1, b"%05d" % n * 20_000)) for n in range(50)]
+    lengths = write(file, lines, ended=False)
+    assert [number for number, _ in read_recording(file)] == [*range(1, 51), 51]
+    write(file, lines)
+    content = bytearray(file.read_bytes())
+    content[lengths[5] : lengths[5] + 4] = b"\xff\xff\xff\xff"
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"line [1-7]: the compressed data is damaged here or shortly after"):
+        list(read_recording(file))
+
+
 def test_the_zstd_program_reads_them_when_it_is_there(file: Path) -> None:
     lines = [frame_line(RecordedFrame(n, "market", 1, b"{}\x1e")) for n in range(3)]
     write(file, lines)

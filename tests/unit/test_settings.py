@@ -80,6 +80,27 @@ def test_lists_stand_in_one_variable_separated_by_commas() -> None:
     assert [str(timeframe) for timeframe in settings.timeframes] == ["1m", "4h"]
 
 
+def test_products_are_named_by_code_with_a_calendar_where_it_is_not_known() -> None:
+    settings = load_settings(yaml_file("products: [MES, {code: XYZ, calendar: cme_equity}]"), environ={})
+    assert [(product.code, product.calendar) for product in settings.products] == [("MES", None), ("XYZ", "cme_equity")]
+    assert [p.code for p in load_settings(environ={"ESCAPEMENT_PRODUCTS": "ES,NQ"}).products] == ["ES", "NQ"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("products: [CON.F.US.MES.Z26]", "products.0.code 'CON.F.US.MES.Z26': is no product; write its code"),
+        ("products: [MES, mes]", "products: MES stands there twice"),
+        ("products: [{code: MES, calender: cme_fx}]", "products.0.calender is no setting; did you mean calendar?"),
+        ("recorder: {max_bytes: 1000}", "recorder.max_bytes 1000: should be greater than or equal to 1048576"),
+        ("recorder: {keep_days: 0}", "recorder.keep_days 0: should be greater than or equal to 1"),
+    ],
+)
+def test_faults_of_products_and_of_the_recorder_are_told(text: str, fault: str) -> None:
+    (told,) = faults_of(text)
+    assert f"given.yaml line 1: {fault}" in told
+
+
 @pytest.mark.parametrize(
     ("user", "key"),
     [

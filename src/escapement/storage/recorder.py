@@ -43,6 +43,7 @@ log = structlog.get_logger(service="recorder")
 _WRITE_EACH_S = 0.25
 _CLEAN_EACH_S = 60.0
 _WARN_EACH_NS = 60 * 1_000_000_000
+_DAY_NS = 86_400 * 1_000_000_000
 _BATCH = 1 << 20
 _LARGEST_FILE = 1 << 28
 _SMALLEST_TOTAL = 1 << 20
@@ -103,12 +104,13 @@ class Recorder:
     def __init__(self, params: RecorderParams, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._params = params
         self._now_ns = now_ns
-        self._waiting: deque[tuple[RecordedFrame, int]] = deque()
+        self._waiting: deque[RecordedFrame] = deque()
         # Each count has one writer, so that neither thread waits for the other.
         self._bytes_in = self._refused = 0
         self._bytes_out = self._failed = self._written = self._removed = 0
         self._told = self._telling = 0  # of the dropped, those the files and the waiting lines tell of
         self._warned_ns = 0
+        self._today = -1, date.min
         self._secrets: list[bytes] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -154,7 +156,7 @@ class Recorder:
                 log.warning("recorder_drops_frames", dropped=self._refused + self._failed, reason="the disk is slow")
             return
         self._bytes_in += size
-        self._waiting.append((RecordedFrame(received_ns, hub, connection, frame), size))
+        self._waiting.append(RecordedFrame(received_ns, hub, connection, frame))
 
     def _run(self) -> None:
         while True:
@@ -170,8 +172,8 @@ class Recorder:
         lines: list[bytes] = []
         length = 0
         for _ in range(len(self._waiting)):
-            frame, size = self._waiting.popleft()
-            day = day_of(frame.received_ns)
+            frame = self._waiting.popleft()
+            day = self._day(frame.received_ns)
             if lines and (length >= _BATCH or (self._file is not None and day != self._file.day)):
                 self._write(lines)
                 lines, length = [], 0
@@ -180,9 +182,15 @@ class Recorder:
                 length += len(lines[-1])
             else:
                 self._failed += 1
-            self._bytes_out += size
+            self._bytes_out += len(frame.data) + _OVERHEAD
         if lines:
             self._write(lines)
+
+    def _day(self, at_ns: int) -> date:
+        number = at_ns // _DAY_NS
+        if number != self._today[0]:
+            self._today = number, day_of(at_ns)
+        return self._today[1]
 
     def _line(self, frame: RecordedFrame) -> bytes:
         line = frame_line(self._without_secrets(frame))
