@@ -68,4 +68,17 @@ def main() -> None:
 
 
 # Commands register themselves on ``app``, so they are imported after it.
-from escapement.cli import bars, completeness, config, db, demo, gaps, gateway, history, ingest, simulate  # noqa: E402, F401
+from escapement.cli import (  # noqa: E402
+    analyzers,  # noqa: F401
+    bars,  # noqa: F401
+    completeness,  # noqa: F401
+    config,  # noqa: F401
+    db,  # noqa: F401
+    demo,  # noqa: F401
+    gaps,  # noqa: F401
+    gateway,  # noqa: F401
+    history,  # noqa: F401
+    ingest,  # noqa: F401
+    signals,  # noqa: F401
+    simulate,  # noqa: F401
+)

@@ -15,12 +15,15 @@ from escapement.model.order import (
 )
 from escapement.model.position import Position
 from escapement.model.session import Interval, Period, Session, SessionCalendar
+from escapement.model.signal import DOWNTREND_START, UPTREND_START, Signal
 from escapement.model.timeframe import NS_PER_SECOND, Timeframe, TimeframeUnit
 from escapement.model.trade import MOST_VOLUME, AggressorSide, Trade
 
 __all__ = [
+    "DOWNTREND_START",
     "MOST_VOLUME",
     "NS_PER_SECOND",
+    "UPTREND_START",
     "Account",
     "AggressorSide",
     "Bar",
@@ -42,6 +45,7 @@ __all__ = [
     "Position",
     "Session",
     "SessionCalendar",
+    "Signal",
     "Timeframe",
     "TimeframeUnit",
     "Trade",

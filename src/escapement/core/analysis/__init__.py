@@ -1,0 +1,18 @@
+"""Bars to signals."""
+
+from escapement.core.analysis.analyzer import Analyzer, check_follows, check_version
+from escapement.core.analysis.donchian_breakout import DonchianBreakout, DonchianBreakoutParams
+from escapement.core.analysis.moving_average_crossover import MovingAverageCrossover, MovingAverageCrossoverParams
+from escapement.core.analysis.trend_starts import TrendStarts, TrendStartsParams
+
+__all__ = [
+    "Analyzer",
+    "DonchianBreakout",
+    "DonchianBreakoutParams",
+    "MovingAverageCrossover",
+    "MovingAverageCrossoverParams",
+    "TrendStarts",
+    "TrendStartsParams",
+    "check_follows",
+    "check_version",
+]
