@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from escapement.calendars import calendar_for_contract, calendar_name_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
@@ -80,6 +81,11 @@ def ingest_params(ingest: IngestSettings, *, state_name: str | None = "ingest") 
     )
 
 
+def recordings_directory(settings: Settings) -> Path:
+    """Return where recordings are kept."""
+    return settings.recorder.directory or settings.data_dir / "recordings"
+
+
 @asynccontextmanager
 async def recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
     """Run the recorder of received frames, or none when it is not enabled."""
@@ -87,8 +93,7 @@ async def recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
         yield None
         return
     chosen = settings.recorder
-    directory = chosen.directory or settings.data_dir / "recordings"
-    frames = Recorder(RecorderParams(directory, chosen.keep_days, chosen.max_bytes))
+    frames = Recorder(RecorderParams(recordings_directory(settings), chosen.keep_days, chosen.max_bytes))
     if settings.gateway.api_key is not None:
         frames.conceal(settings.gateway.api_key)
     frames.start()

@@ -2,63 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from escapement.recordings import RecordedFrame, read_recording, recording_files
 from escapement.simulator import RecordedTape
+from programs import program, venue_variables, wait_for
 
 CONTRACT = "CON.F.US.MES.M25"
-
-
-@contextmanager
-def program(folder: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ESCAPEMENT_", "DATABASE_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "escapement", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-        env={**plain, "ESCAPEMENT_DATA_DIR": str(folder / "data"), **variables},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(process: subprocess.Popen[str], stream: str, pattern: str) -> str:
-    """Read lines until one matches; pytest's timeout bounds the wait."""
-    lines = []
-    for line in getattr(process, stream):
-        lines.append(line)
-        found = re.search(pattern, line)
-        if found:
-            return found[found.lastindex or 0]
-    raise AssertionError(f"no {pattern!r} in {''.join(lines)}")
 
 
 def record(folder: Path) -> Path:
     """Ingest from a simulated market with the recorder on until there is something, then kill the program."""
     with program(folder, "simulate", "--contract", CONTRACT, "--speed", "600", "--port", "0") as venue:
         base = wait_for(venue, "stdout", r"api url +(\S+)")
-        variables = {
-            "ESCAPEMENT_GATEWAY__API_URL": base,
-            "ESCAPEMENT_GATEWAY__MARKET_HUB_URL": f"{base}/hubs/market",
-            "ESCAPEMENT_GATEWAY__USER_HUB_URL": f"{base}/hubs/user",
-            "ESCAPEMENT_CONTRACTS": CONTRACT,
-            "ESCAPEMENT_TIMEFRAMES": "1m",
-            "ESCAPEMENT_INGEST__CLOCK": "stream",
-            "ESCAPEMENT_RECORDER__ENABLED": "true",
-            "PROJECTX_USERNAME": "demo",
-            "PROJECTX_API_KEY": "demo-key-0001",
-        }
+        variables = venue_variables(base) | {"ESCAPEMENT_CONTRACTS": CONTRACT, "ESCAPEMENT_RECORDER__ENABLED": "true"}
         with program(folder, "ingest", **variables) as ingest:
             directory = Path(wait_for(ingest, "stderr", r'"file": "([^"]+)"')).parent
             deadline = time.monotonic() + 60
@@ -84,6 +45,13 @@ def test_what_a_killed_program_recorded_is_replayed_and_holds_no_secret(tmp_path
         assert "ends in the middle, as after a crash; everything before it is replayed" in wait_for(it, "stderr", ".+")
         count = int(wait_for(it, "stdout", r"replayed ([\d,]+) trades").replace(",", ""))
     assert count == sum(RecordedTape([directory]).survey().trades.values()) >= 200
+
+    with program(tmp_path, "recordings", "list", "--json") as listing:
+        out, _ = listing.communicate(timeout=30)
+    (listed,) = json.loads(out)
+    assert listed == {"file": str(file.path), "day": file.day.isoformat(), "bytes": file.path.stat().st_size}
+    with program(tmp_path, "recordings", "list") as listing:
+        assert file.path.name in listing.communicate(timeout=30)[0]
 
     content = bytearray(file.path.read_bytes())
     middle = len(content) // 2
