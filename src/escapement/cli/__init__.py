@@ -79,6 +79,7 @@ from escapement.cli import (  # noqa: E402
     gateway,  # noqa: F401
     history,  # noqa: F401
     ingest,  # noqa: F401
+    recordings,  # noqa: F401
     signals,  # noqa: F401
     simulate,  # noqa: F401
 )
