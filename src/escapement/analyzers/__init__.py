@@ -2,6 +2,7 @@
 
 from escapement.analyzers.discovery import AnalyzerPlugin, available_analyzers, find_analyzer
 from escapement.analyzers.honesty import Finding, HonestyReport, check_honesty
+from escapement.analyzers.template import write_template
 
 __all__ = [
     "AnalyzerPlugin",
@@ -10,4 +11,5 @@ __all__ = [
     "available_analyzers",
     "check_honesty",
     "find_analyzer",
+    "write_template",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from escapement.analyzers import available_analyzers, check_honesty, find_analyzer
+from escapement.analyzers import available_analyzers, check_honesty, find_analyzer, write_template
 from escapement.cli import app
 from escapement.cli.signals import Calendar, Params, named_values, one_stream
 from escapement.cli.tables import print_table
@@ -39,6 +39,16 @@ def list_analyzers(
             typer.echo(f"error: {fault}", err=True)
     if faults:
         raise typer.Exit(1)
+
+
+@analyzers_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _, such as my_rules.")],
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; made when missing.")] = Path(),
+) -> None:
+    """Write a documented analyzer that works, to be changed, and its test."""
+    for path in write_template(name, folder):
+        typer.echo(f"wrote {path}")
 
 
 @analyzers_app.command()

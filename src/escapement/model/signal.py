@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from escapement.model.timeframe import Timeframe
 
@@ -10,8 +10,9 @@ UPTREND_START = "uptrendStart"
 DOWNTREND_START = "downtrendStart"
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+# A frozen dataclass takes 1.3 us to make, this 0.1 us, and trend starts make one every third bar. Signals refer to
+# nothing that could refer to them, so the garbage collector need not know them.
+class Signal(msgspec.Struct, frozen=True, gc=False):
     """A statement about one bar (the marked bar), known from a later or the same bar (the trigger bar) on.
 
     ``bar_start_ns`` and ``trigger_start_ns`` are the labels of the two bars (``Bar.start_ns``); ``known_at_ns`` is the

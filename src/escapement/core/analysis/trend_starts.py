@@ -66,8 +66,8 @@ class TrendStarts:
 
     @property
     def warm_up_bars(self) -> int:
-        """In principle unbounded, because a pending high waits as long as it takes; see docs/analyzers.md."""
-        return 1_000
+        """A measured number: in principle a pending high waits as long as it takes; see docs/analyzers.md."""
+        return 500
 
     def push(self, bar: Bar, /) -> Sequence[Signal]:
         """Take the next bar; return the starts it confirms, each with its forced one before it."""
