@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
+COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py \
+    tests/acceptance/test_analyzers_cli.py
 
-.PHONY: help install demo test lint bench soak pins
+.PHONY: help install demo test lint bench compiled soak pins
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,6 +33,11 @@ lint: $(VENV)/.installed-dev ## check style, types and which room imports which
 bench: $(VENV)/.installed-dev ## run every benchmark in turn
 	@for program in benchmarks/*.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
+
+compiled: $(VENV)/.installed-dev ## compile the analyzers into build/compiled, test and measure them; needs a C compiler
+	tools/compile_core.sh $(BIN)/python
+	PYTHONPATH=build/compiled $(BIN)/python -m pytest -q $(COMPILED_TESTS) $(ARGS)
+	PYTHONPATH=build/compiled $(BIN)/python benchmarks/analysis.py
 
 soak: $(VENV)/.installed-dev ## what takes longer: a minute of a busy market
 	@for program in soak/*.py; do \

@@ -131,7 +131,7 @@ FAULTS = [
     (["--analyzer", "empty.py"], "empty.py has no class with a method push"),
     (["--analyzer", "half.py"], "Half has no advance, snapshot, restore, warm_up_bars"),
     (["--analyzer", "donchian_breakout", "--param", "length=0"], "length 0 is no number of bars"),
-    (["--analyzer", "donchian_breakout", "--param", "length=x"], "length: Input should be a valid integer"),
+    (["--analyzer", "donchian_breakout", "--param", "length=x"], "length 'x': Input should be a valid integer"),
     (["--analyzer", "donchian_breakout", "--param", "lenght=5"], "no parameter 'lenght'; did you mean length?"),
     (["--analyzer", "donchian_breakout", "--param", "5"], "'5' is not NAME=VALUE"),
     (["--analyzer", "moving_average_crossover", "--param", "slow=5"], "slow 5 is not more than fast 10"),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from escapement.core.analysis import Analyzer, DonchianBreakout, MovingAverageCrossover, TrendStarts
-from escapement.errors import ConfigurationError
+from escapement.errors import ConfigurationError, InvalidInput
 
 ENTRY_POINTS = "escapement.analyzers"
 _BUILT_IN: tuple[type[Any], ...] = (DonchianBreakout, MovingAverageCrossover, TrendStarts)
@@ -44,14 +44,18 @@ class AnalyzerPlugin:
                 near = get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
                 raise ConfigurationError(f"analyzer {self.name} has no parameter {name!r}; {hint}")
+        types = get_type_hints(self.params_type)
+        read = {}
+        for name, value in values.items():
+            try:
+                read[name] = TypeAdapter(types[name]).validate_python(value)
+            except ValidationError as error:
+                faults = "; ".join(each["msg"] for each in error.errors(include_url=False))
+                raise ConfigurationError(f"analyzer {self.name}: {name} {value!r}: {faults}") from None
         try:
-            return TypeAdapter(self.params_type).validate_python(dict(values))
-        except ValidationError as error:
-            faults = [
-                f"{'.'.join(map(str, each['loc'])) or 'parameters'}: {each['msg'].removeprefix('Value error, ')}"
-                for each in error.errors(include_url=False)
-            ]
-            raise ConfigurationError(f"analyzer {self.name}: {'; '.join(faults)}") from None
+            return self.params_type(**read)
+        except InvalidInput as error:
+            raise ConfigurationError(f"analyzer {self.name}: {error}") from None
 
     def describe_params(self) -> str:
         """Return the parameters with their defaults, as ``fast=10 slow=30``."""

@@ -13,6 +13,7 @@ import typer
 
 from escapement.analyzers import find_analyzer
 from escapement.calendars import calendar_for_contract, calendar_names
+from escapement.charts import write_chart
 from escapement.cli import app
 from escapement.core.analysis import check_follows
 from escapement.csvfiles import read_bars
@@ -57,6 +58,23 @@ def detect(
     write_signals(out, bars, signals, chosen)
     if str(out) != "-":
         typer.echo(f"{out}: {len(signals):,} signals of {analyzer} on {len(bars):,} bars")
+
+
+@signals_app.command()
+def plot(
+    bars_file: BarsFile,
+    analyzer: AnalyzerName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A picture (.png) or a page to zoom in (.html).")],
+    param: Params = None,
+    calendar: Calendar = None,
+    last: Annotated[int, typer.Option(min=0, help="How many bars to draw, counted from the end; 0 for all.")] = 200,
+) -> None:
+    """Draw candles with an analyzer's signals; the analyzer reads the whole file whatever part is drawn."""
+    bars = one_stream(bars_file, calendar)
+    signals = detected(bars, analyzer, param)
+    shown = bars[-last:]
+    write_chart(out, shown, signals, f"{shown[0].contract_id} {shown[0].timeframe}: {analyzer}")
+    typer.echo(f"{out}: {len(shown):,} bars")
 
 
 def one_stream(path: Path, calendar: str | None) -> list[Bar]:
