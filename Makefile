@@ -36,8 +36,8 @@ bench: $(VENV)/.installed-dev ## run every benchmark in turn
 
 compiled: $(VENV)/.installed-dev ## compile the analyzers into build/compiled, test and measure them; needs a C compiler
 	tools/compile_core.sh $(BIN)/python
-	PYTHONPATH=build/compiled $(BIN)/python -m pytest -q $(COMPILED_TESTS) $(ARGS)
-	PYTHONPATH=build/compiled $(BIN)/python benchmarks/analysis.py
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest -q $(COMPILED_TESTS) $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python benchmarks/analysis.py
 
 soak: $(VENV)/.installed-dev ## what takes longer: a minute of a busy market
 	@for program in soak/*.py; do \

@@ -37,13 +37,14 @@ class Seen:
 class Pending:
     """A bar that may become a start, with the extremes of the bars after it.
 
-    ``highest`` and ``lowest`` range over the bars after ``seen`` and before the one being read, ``lowest_earlier`` over
-    those without the newest; of equal bars the earliest. ``between`` is the highest (pending uptrend start) or lowest
-    (pending downtrend start) of the bars between the last confirmed start and ``seen``. ``lowest_from_high`` belongs to
-    a pending uptrend start: the lowest bar between the high pending when it was found, and itself.
+    ``highest`` and ``lowest`` range over the bars after ``seen`` and before the one being read, of equal bars the
+    earliest; ``lowest_replaced`` was the lowest until ``lowest`` came. ``between`` is the highest (pending uptrend
+    start) or lowest (pending downtrend start) of the bars between the last confirmed start and ``seen``.
+    ``lowest_from_high`` belongs to a pending uptrend start: the lowest bar between the high pending when it was found,
+    and itself.
     """
 
-    __slots__ = ("between", "highest", "lowest", "lowest_earlier", "lowest_from_high", "seen")
+    __slots__ = ("between", "highest", "lowest", "lowest_from_high", "lowest_replaced", "seen")
 
     def __init__(
         self, seen: Seen, between: Seen | None, highest: Seen | None = None, lowest: Seen | None = None
@@ -52,25 +53,28 @@ class Pending:
         self.between: Seen | None = between
         self.highest: Seen | None = highest
         self.lowest: Seen | None = lowest
-        self.lowest_earlier: Seen | None = None
+        self.lowest_replaced: Seen | None = None
         self.lowest_from_high: Seen | None = None
 
     def include(self, prev: Seen) -> None:
-        """Take note of the bar before the one being read."""
-        lowest = self.lowest
-        self.lowest_earlier = lowest
-        if lowest is None or self.highest is None:
-            if prev.number > self.seen.number:
+        """Take note of the bar before the one being read; needless while it is no new extreme."""
+        if self.lowest is None or self.highest is None:
+            if prev is not self.seen:
                 self.lowest = self.highest = prev
             return
-        if prev.low < lowest.low:
+        if prev.low < self.lowest.low:
+            self.lowest_replaced = self.lowest
             self.lowest = prev
         if prev.high > self.highest.high:
             self.highest = prev
 
+    def lowest_before(self, prev: Seen) -> Seen | None:
+        """Return the lowest of the bars after ``seen`` and before ``prev``, which was taken note of."""
+        return self.lowest_replaced if self.lowest is prev else self.lowest
+
     def bars(self) -> tuple[Seen | None, ...]:
         """Return everything as the bars referred to, as ``read_pending`` takes their numbers."""
-        return self.seen, self.between, self.highest, self.lowest, self.lowest_earlier, self.lowest_from_high
+        return self.seen, self.between, self.highest, self.lowest, self.lowest_replaced, self.lowest_from_high
 
 
 def read_seen(fields: Sequence[Any]) -> Seen:
@@ -86,10 +90,10 @@ def read_pending(numbers: Sequence[int] | None, seen: Mapping[int, Seen | None])
     """Read the numbers of ``Pending.bars``; raises KeyError, TypeError or ValueError when they cannot be that."""
     if numbers is None:
         return None
-    own, between, highest, lowest, lowest_earlier, lowest_from_high = (seen[number] for number in numbers)
+    own, between, highest, lowest, lowest_replaced, lowest_from_high = (seen[number] for number in numbers)
     if own is None:
         raise ValueError("a pending start without a bar")
     pending = Pending(own, between, highest, lowest)
-    pending.lowest_earlier = lowest_earlier
+    pending.lowest_replaced = lowest_replaced
     pending.lowest_from_high = lowest_from_high
     return pending

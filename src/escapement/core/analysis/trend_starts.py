@@ -47,8 +47,8 @@ class TrendStarts:
     params_type: ClassVar[type[Any]] = TrendStartsParams
 
     __slots__ = (
-        "_bar", "_box_high", "_box_low", "_box_since", "_extreme", "_extreme_earlier", "_high", "_last", "_last_is_up",
-        "_low", "_prev",
+        "_box_high", "_box_low", "_box_since", "_extreme", "_extreme_replaced", "_high", "_last", "_last_is_up", "_low",
+        "_prev",
     )  # fmt: skip
 
     def __init__(self, params: TrendStartsParams | None = None) -> None:  # noqa: ARG002 - every analyzer is made alike
@@ -57,9 +57,9 @@ class TrendStarts:
         self._high: Pending | None = None
         self._last: int = 0  # number of the last confirmed bar, 0 when there is none
         self._last_is_up: bool = False
-        # Highest bar since a last uptrend start, or lowest since a last downtrend start: up to prev, and without prev.
+        # Highest bar since a last uptrend start, or lowest since a last downtrend start; and which it was before.
         self._extreme: Seen | None = None
-        self._extreme_earlier: Seen | None = None
+        self._extreme_replaced: Seen | None = None
         self._box_since: int = 0  # 0 while not contained
         self._box_high: float = 0.0
         self._box_low: float = 0.0
@@ -89,7 +89,7 @@ class TrendStarts:
             self._confirm_uptrend(bar, cur, uptrend, low, told)
         if downtrend and high is not None:
             self._confirm_downtrend(bar, downtrend, high, told)
-        if self._box_since in {0, cur.number}:
+        if not self._box_since or self._box_since == cur.number:
             self._find_pending(cur, prev, is_up=uptrend != "", is_down=downtrend != "")
         return told or ()
 
@@ -116,7 +116,7 @@ class TrendStarts:
             "last": self._last,
             "last_is_up": self._last_is_up,
             "extreme": number(self._extreme),
-            "extreme_earlier": number(self._extreme_earlier),
+            "extreme_replaced": number(self._extreme_replaced),
             "box": [self._box_since, self._box_high, self._box_low],
         }
         return {**state, "bars": [each.fields() for each in seen.values()]}
@@ -135,7 +135,7 @@ class TrendStarts:
                 seen[each.number] = each
             prev = seen[state["prev"]]
             low, high = (read_pending(state[side], seen) for side in ("low", "high"))
-            extreme, extreme_earlier = seen[state["extreme"]], seen[state["extreme_earlier"]]
+            extreme, extreme_replaced = seen[state["extreme"]], seen[state["extreme_replaced"]]
             last, is_up = int(state["last"]), bool(state["last_is_up"])
             since, box_high, box_low = state["box"]
             box = int(since), float(box_high), float(box_low)
@@ -143,21 +143,27 @@ class TrendStarts:
             raise InvalidInput(f"saved state of {_NAME} is spoilt ({error!r}); do without it") from None
         self._prev = prev
         self._low, self._high = low, high
-        self._extreme, self._extreme_earlier = extreme, extreme_earlier
+        self._extreme, self._extreme_replaced = extreme, extreme_replaced
         self._last, self._last_is_up = last, is_up
         self._box_since, self._box_high, self._box_low = box
 
     def _include(self, prev: Seen) -> None:
-        if self._high is not None:
-            self._high.include(prev)
+        high = self._high
+        if high is not None:
+            lowest, highest = high.lowest, high.highest
+            if lowest is None or highest is None or prev.low < lowest.low or prev.high > highest.high:
+                high.include(prev)
         low = self._low
         if low is not None:
-            low.include(prev)
-            if low.lowest_earlier is not None and low.lowest_earlier.low < low.seen.low:
+            lowest, highest = low.lowest, low.highest
+            if lowest is not None and lowest.low < low.seen.low:
                 self._low = None
+            elif lowest is None or highest is None or prev.low < lowest.low or prev.high > highest.high:
+                low.include(prev)
         if self._last:
-            self._extreme_earlier = extreme = self._extreme
+            extreme = self._extreme
             if extreme is None or (prev.high > extreme.high if self._last_is_up else prev.low < extreme.low):
+                self._extreme_replaced = extreme
                 self._extreme = prev
 
     def _is_held_back(self, cur: Seen) -> bool:
@@ -179,9 +185,10 @@ class TrendStarts:
         self._extreme = low.highest
         self._low = None
         if rule == "HigherHighLowerLowDownClose":
-            self._set_high(Pending(cur, None if self._high is None else self._high.lowest))
-        elif rule != "EngulfingUpPDSLowBreak" and cur.high <= low.seen.high:
-            self._set_high(Pending(low.seen, low.lowest_from_high, low.highest, low.lowest))
+            if self._may_be_high(cur):
+                self._high = Pending(cur, None if self._high is None else self._high.lowest)
+        elif rule != "EngulfingUpPDSLowBreak" and cur.high <= low.seen.high and self._may_be_high(low.seen):
+            self._high = Pending(low.seen, low.lowest_from_high, low.highest, low.lowest)
 
     def _confirm_downtrend(self, bar: Bar, rule: str, high: Pending, told: list[Signal]) -> None:
         is_after = 0 < self._last < high.seen.number
@@ -196,27 +203,26 @@ class TrendStarts:
             self._high = None
 
     def _find_pending(self, cur: Seen, prev: Seen, *, is_up: bool, is_down: bool) -> None:
-        last_is_down = self._last > 0 and not self._last_is_up
+        is_higher = cur.high > prev.high
         if not is_down:
-            if cur.high > prev.high:
-                if cur.close < cur.open and self._set_high(Pending(cur, self._extreme if last_is_down else None)):
-                    return
-            else:
-                self._set_high(Pending(prev, self._extreme_earlier if last_is_down else None))
-        if is_up:
+            if not is_higher:
+                if self._may_be_high(prev):
+                    self._high = Pending(prev, None if self._last_is_up else self._extreme_before(prev))
+            elif cur.close < cur.open and self._may_be_high(cur):
+                self._high = Pending(cur, None if self._last_is_up else self._extreme)
+                return
+        if is_up or (self._low is not None and prev.low >= self._low.seen.low):
             return
-        is_low = cur.low >= prev.low or (cur.high > prev.high and cur.close < cur.open)
-        if is_low and (self._low is None or prev.low < self._low.seen.low):
-            self._low = Pending(prev, self._extreme_earlier if self._last_is_up else None)
+        if cur.low >= prev.low or (is_higher and cur.close < cur.open):
+            self._low = Pending(prev, self._extreme_before(prev) if self._last_is_up else None)
             if self._high is not None:
-                self._low.lowest_from_high = self._high.lowest_earlier
+                self._low.lowest_from_high = self._high.lowest_before(prev)
 
-    def _set_high(self, found: Pending) -> bool:
-        seen = found.seen
-        if seen.high < seen.high_before or (self._high is not None and seen.high <= self._high.seen.high):
-            return False
-        self._high = found
-        return True
+    def _extreme_before(self, prev: Seen) -> Seen | None:
+        return self._extreme_replaced if self._extreme is prev else self._extreme
+
+    def _may_be_high(self, seen: Seen) -> bool:
+        return seen.high >= seen.high_before and (self._high is None or seen.high > self._high.seen.high)
 
 
 def _uptrend_rule(cur: Seen, prev: Seen, low: Pending, peak: Seen) -> str:
