@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
-COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py \
+COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py tests/unit/test_analyzers.py \
     tests/acceptance/test_analyzers_cli.py
 
 .PHONY: help install demo test lint bench compiled soak pins

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from escapement.analyzers import available_analyzers, check_honesty, find_analyzer, write_template
 from escapement.cli import app
@@ -62,7 +63,8 @@ def check(
     stream = one_stream(bars, calendar)
     plugin = find_analyzer(name)
     params = plugin.params(named_values(param))
-    report = check_honesty(lambda: plugin.create(params), stream)
+    with Console(stderr=True).status(f"checking {plugin.name} on {len(stream):,} bars"):
+        report = check_honesty(lambda: plugin.create(params), stream)
     for line in report.proved:
         typer.echo(f"proved    {line}")
     for line in report.unproved:
