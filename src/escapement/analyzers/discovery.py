@@ -23,7 +23,10 @@ _METHODS = ("push", "advance", "snapshot", "restore", "warm_up_bars")
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerPlugin:
-    """A kind of analyzer; ``origin`` is ``built in``, the package it comes from, or its file."""
+    """A kind of analyzer; ``origin`` is ``built in``, the package it comes from, or its file.
+
+    ``summary`` is the first line of its docstring; compiled analyzers have none.
+    """
 
     name: str
     version: int
