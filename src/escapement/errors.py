@@ -10,6 +10,7 @@ EscapementError
 │  ├─ StorageUnavailable · SchemaMismatch
 ├─ GatewayError            read the answer; reconcile before sending anything else
 │  ├─ GatewayUnavailable · GatewayRefused · GatewayProtocolError · OutcomeUnknown
+├─ AnalyzerFault           leave that analyzer out, tell, and go on with the others
 └─ InvariantViolated       a defect of ours: stop, never retry
 """
 
@@ -79,6 +80,10 @@ class GatewayProtocolError(GatewayError):
 
 class OutcomeUnknown(GatewayError):
     """A call that changes something was sent and its answer was lost; find out before sending anything else."""
+
+
+class AnalyzerFault(EscapementError):
+    """An analyzer raised, or returned what its protocol does not allow."""
 
 
 class InvariantViolated(EscapementError):

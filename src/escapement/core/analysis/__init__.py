@@ -3,16 +3,36 @@
 from escapement.core.analysis.analyzer import Analyzer, check_follows, check_version
 from escapement.core.analysis.donchian_breakout import DonchianBreakout, DonchianBreakoutParams
 from escapement.core.analysis.moving_average_crossover import MovingAverageCrossover, MovingAverageCrossoverParams
+from escapement.core.analysis.reading import (
+    Advance,
+    AnalyzerKey,
+    FoundSignal,
+    Instance,
+    Progress,
+    Reading,
+    StoredBar,
+    read_on,
+    restore,
+)
 from escapement.core.analysis.trend_starts import TrendStarts, TrendStartsParams
 
 __all__ = [
+    "Advance",
     "Analyzer",
+    "AnalyzerKey",
     "DonchianBreakout",
     "DonchianBreakoutParams",
+    "FoundSignal",
+    "Instance",
     "MovingAverageCrossover",
     "MovingAverageCrossoverParams",
+    "Progress",
+    "Reading",
+    "StoredBar",
     "TrendStarts",
     "TrendStartsParams",
     "check_follows",
     "check_version",
+    "read_on",
+    "restore",
 ]

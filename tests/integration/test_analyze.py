@@ -1,0 +1,298 @@
+"""Stored bars to stored signals, in real databases: whatever happens, the table is that of an uninterrupted run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import analysis_program
+from analysis_program import SERIES, analysis, instances
+from escapement.analyzers import find_analyzer
+from escapement.model import Bar
+from escapement.moments import datetime_from_ns, ns_from_iso
+from escapement.services.analyze import Analysis, Planned, Series
+from escapement.storage import DBHandler
+from escapement.storage.analysis import AnalysisStore, KeptSignal
+
+START = ns_from_iso("2025-03-17T13:30:00Z")
+Row = tuple[str, str, str, str, int, int, int, float, str]
+
+
+def walk(series: Series, count: int, seed: int = 1) -> list[Bar]:
+    """A random walk in quarter points that turns often, so that signals are many."""
+    chance = random.Random(f"{seed} {series}")
+    contract_id, timeframe = series
+    found, price = [], 22_000
+    for n in range(count):
+        prices = [price := price + chance.randint(-6, 6) for _ in range(4)]
+        high, low = max(prices) / 4, min(prices) / 4
+        start = START + n * timeframe.length_ns
+        found.append(
+            Bar(contract_id, timeframe, start, start + timeframe.length_ns, prices[0] / 4, high, low, prices[3] / 4, n)
+        )
+    return found
+
+
+def expected(bars: Sequence[Bar], planned: Sequence[Planned] | None = None) -> list[Row]:
+    """What each analyzer says when it reads the bars once, in one go, without any database."""
+    rows = []
+    for each in instances() if planned is None else planned:
+        key = each.key
+        plugin = find_analyzer(key.analyzer)
+        machine = plugin.create(plugin.params(json.loads(key.params)))
+        for bar in sorted(bars, key=lambda bar: bar.start_ns):
+            if (bar.contract_id, bar.timeframe) == (key.contract_id, key.timeframe):
+                rows += [
+                    (key.analyzer, key.contract_id, str(key.timeframe), found.signal_type, found.bar_start_ns,
+                     found.trigger_start_ns, found.known_at_ns, found.price, found.rule)
+                    for found in (*machine.push(bar), *machine.advance(bar.end_ns))
+                ]  # fmt: skip
+    return sorted(rows)
+
+
+async def stored(database: DBHandler) -> list[KeptSignal]:
+    return await AnalysisStore(database).signals(superseded=True)
+
+
+async def holding(database: DBHandler) -> list[Row]:
+    return sorted(
+        (each.key.analyzer, each.key.contract_id, str(each.key.timeframe), each.signal_type, each.bar_start_ns,
+         each.trigger_start_ns, each.known_at_ns, each.price, each.rule)
+        for each in await AnalysisStore(database).signals()
+    )  # fmt: skip
+
+
+async def until_holding(database: DBHandler, rows: list[Row]) -> None:
+    found: list[Row] = []
+    try:
+        async with asyncio.timeout(30):
+            while (found := await holding(database)) != rows:  # noqa: ASYNC110 - the table is in another process
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        assert found == rows
+
+
+@asynccontextmanager
+async def running(*services: Analysis) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(service.run()) for service in services]
+    try:
+        yield
+    finally:
+        for service in services:
+            service.stop()
+        await asyncio.gather(*tasks)
+
+
+ALL_BARS = [bar for series in SERIES for bar in walk(series, 300)]
+
+
+async def test_what_is_stored_is_found_as_offline_in_the_order_in_which_it_became_known(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        await database.store_bars(ALL_BARS)
+        service = analysis(database, chunk_bars=1_000)
+        await service.catch_up()
+        assert await holding(database) == expected(ALL_BARS)
+        signals = await stored(database)
+        assert len(signals) > 100
+        assert [each.known_at_ns for each in sorted(signals, key=lambda each: each.signal_id)] == [
+            each.known_at_ns for each in signals
+        ]
+        assert service.statistics().bars == 300 * len(instances())
+        await analysis(database).catch_up()
+        assert await stored(database) == signals
+
+
+async def test_new_bars_wake_it_at_once(url: str) -> None:
+    async with await DBHandler.open(url) as database, running(analysis(database, poll_s=1_000.0)):
+        for n in range(0, len(ALL_BARS), 50):
+            await database.store_bars(sorted(ALL_BARS, key=lambda bar: bar.start_ns)[n : n + 50])
+        await until_holding(database, expected(ALL_BARS))
+
+
+async def test_lost_wake_ups_cost_only_time_and_more_of_them_change_nothing(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        async with running(analysis(database, bell=False), analysis(database)):
+            for n in range(0, len(ALL_BARS), 50):
+                await database.store_bars(ALL_BARS[n : n + 50])
+                for series, timeframe in SERIES:
+                    for _ in range(5):
+                        await database.pool.execute("SELECT pg_notify('ohlc_bars', $1)", f"{series} {timeframe}")
+                        await database.pool.execute("SELECT pg_notify('bar_revisions', 'spoilt')")
+            await until_holding(database, expected(ALL_BARS))
+        assert {each.superseded_ns for each in await stored(database)} == {None}
+
+
+async def test_listeners_that_are_cut_off_listen_again(url: str) -> None:
+    async with await DBHandler.open(url) as database, running(analysis(database, poll_s=1_000.0)):
+        await database.store_bars(ALL_BARS[:200])
+        await until_holding(database, expected(ALL_BARS[:200]))
+        await database.pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+        )
+        await database.store_bars(ALL_BARS)
+        await until_holding(database, expected(ALL_BARS))
+
+
+@contextmanager
+def forks() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, analysis_program.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(analysis_program.__file__).parent)},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def fork(process: subprocess.Popen[str], url: str) -> int:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{url}\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
+
+
+async def test_killed_at_fifty_random_points_and_started_twice_it_leaves_what_an_uninterrupted_run_leaves(
+    url: str,
+) -> None:
+    chance = random.Random(7)
+    bars = sorted((bar for series in SERIES for bar in walk(series, 1_000)), key=lambda bar: bar.start_ns)
+    portions = [bars[n * 60 : (n + 1) * 60] for n in range(50)]
+    progress = set()
+    with forks() as process:
+        async with await DBHandler.open(url) as database:
+            for portion in portions:
+                # Now and then a second one by mistake.
+                pids = [fork(process, url) for _ in range(chance.choice([1, 1, 2]))]
+                for n in range(0, len(portion), 20):
+                    await database.store_bars(portion[n : n + 20])
+                await asyncio.sleep(chance.uniform(0.0, 0.2))
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                progress.add(len(await holding(database)))
+            assert len(progress) > 25, "killed before anything was done"
+            await analysis(database).catch_up()
+            assert await holding(database) == expected(bars)
+            # Two at once may each read a bar; the second commit stores nothing.
+            assert {each.superseded_ns for each in await stored(database)} == {None}
+
+
+async def test_two_at_once_by_mistake_store_what_one_would(url: str) -> None:
+    async with await DBHandler.open(url) as database, await DBHandler.open(url) as other:
+        first, second = analysis(database), analysis(other)
+        async with running(first, second):
+            for n in range(0, len(ALL_BARS), 30):
+                await database.store_bars(ALL_BARS[n : n + 30])
+            await until_holding(database, expected(ALL_BARS))
+        assert len(await stored(database)) == len(expected(ALL_BARS))
+
+
+def revised(bars: Sequence[Bar], *places: int) -> list[Bar]:
+    found = list(bars)
+    for place in places:
+        bar = found[place]
+        found[place] = replace(bar, high=bar.high + 30, close=bar.high + 25, volume=bar.volume + 1)
+    return found
+
+
+@pytest.mark.parametrize("bell", [True, False])
+async def test_a_revised_bar_supersedes_what_no_longer_holds_and_adds_what_does(url: str, *, bell: bool) -> None:
+    series = SERIES[0]
+    bars = walk(series, 400)
+    async with await DBHandler.open(url) as database, running(analysis(database, bell=bell, chunk_bars=1_000)):
+        await database.store_bars(bars)
+        await until_holding(database, expected(bars))
+        before = {each.signal_id: each for each in await stored(database)}
+        changed = revised(bars, 205)
+        assert await database.revise_bars(changed) == 1
+        assert expected(changed) != expected(bars)
+        await until_holding(database, expected(changed))
+        after = {each.signal_id: each for each in await stored(database)}
+        assert before.keys() <= after.keys(), "nothing is ever removed"
+        gone = [each for each in after.values() if each.superseded_ns is not None]
+        assert gone
+        assert min(each.trigger_start_ns for each in gone) >= bars[205].start_ns
+        for each in gone:
+            assert replace(each, superseded_ns=None, superseded_by=None) == before[each.signal_id]
+            if each.superseded_by is not None:
+                new = after[each.superseded_by]
+                assert new.superseded_ns is None
+                assert new.signal_type == each.signal_type
+                assert each.bar_start_ns == new.bar_start_ns or each.trigger_start_ns == new.trigger_start_ns
+        # And back again: what held first holds again, as new rows.
+        await database.revise_bars([replace(bars[205], volume=9_999)])
+        await until_holding(database, expected(bars))
+        again = await stored(database)
+        assert {each.signal_id for each in again if each.superseded_ns} > {each.signal_id for each in gone}
+
+
+@pytest.mark.parametrize("marked_late", [True, False])
+async def test_bars_that_come_in_behind_are_read_too(url: str, *, marked_late: bool) -> None:
+    bars = walk(SERIES[0], 400)
+    late = [*range(100), 250, 385]
+    async with await DBHandler.open(url) as database:
+        await database.store_bars([bar for n, bar in enumerate(bars) if n not in late])
+        async with running(analysis(database, verify_s=0.2)):
+            await until_holding(database, expected([bar for n, bar in enumerate(bars) if n not in late]))
+            store = database.revise_bars if marked_late else database.store_bars
+            await store([bars[n] for n in late])
+            await until_holding(database, expected(bars))
+
+
+async def test_a_bar_that_is_not_whole_is_read_and_told_and_its_repair_supersedes(url: str) -> None:
+    bars = walk(SERIES[0], 200)
+    partly = [replace(bar, whole=False, high=bar.high + 50) if n == 150 else bar for n, bar in enumerate(bars)]
+    async with await DBHandler.open(url) as database, running(analysis(database)):
+        await database.store_bars(partly)
+        await until_holding(database, expected(partly))
+        doubtful = [each for each in await stored(database) if not each.trigger_whole]
+        assert doubtful
+        assert {each.trigger_start_ns for each in doubtful} == {bars[150].start_ns}
+        await database.revise_bars(bars)
+        await until_holding(database, expected(bars))
+
+
+async def test_spoilt_state_is_made_anew_from_the_bars(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        for count, spoilt in enumerate(("NULL", "'{}'", "'[1]'"), 1):
+            bars = [bar for series in SERIES for bar in walk(series, 100 * count)]
+            await database.pool.execute(f"UPDATE analyzer_watermarks SET state = {spoilt}, step = step + 1")
+            await database.store_bars(bars)
+            service = analysis(database)
+            await service.catch_up()
+            assert service.statistics().rewinds == (len(instances()) if count > 1 else 0)
+            assert await holding(database) == expected(bars)
+            assert {each.superseded_ns for each in await stored(database)} == {None}
+
+
+async def test_bars_dropped_at_the_beginning_leave_their_signals_as_they_are(url: str) -> None:
+    bars = walk(SERIES[0], 1_500)
+    async with await DBHandler.open(url) as database:
+        await database.store_bars(bars[:1_400])
+        await analysis(database, chunk_bars=500).catch_up()
+        await database.pool.execute("DELETE FROM ohlc_bars WHERE timestamp < $1", datetime_from_ns(bars[450].start_ns))
+        await database.store_bars(bars[1_400:])
+        service = analysis(database, chunk_bars=500)
+        await service.catch_up()
+        assert service.statistics().rewinds == 0
+        assert await holding(database) == expected(bars)
+        await database.pool.execute("UPDATE analyzer_watermarks SET state = NULL, step = step + 1")
+        await analysis(database, chunk_bars=100).catch_up()
+        assert await holding(database) == expected(bars)
+        assert {each.superseded_ns for each in await stored(database)} == {None}
