@@ -69,8 +69,20 @@ class TradeFeed(Protocol):
         """Yield facts in order of arrival until closed; a slow reader slows the socket, nothing is dropped."""
         ...
 
+    async def renew(self, cause: str) -> None:
+        """Give up the connection and make another, although it seems to be alive."""
+        ...
+
     async def aclose(self) -> None:
         """End the stream in good order."""
+        ...
+
+
+class BarHistory(Protocol):
+    """The venue's own bars of some contract."""
+
+    async def bars(self, contract_id: str, timeframe: Timeframe, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Return the complete bars labelled in ``[from_ns, to_ns)``, nanoseconds UTC, oldest first."""
         ...
 
 

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from escapement.analyzers import AnalyzerPlugin, find_analyzer
 from escapement.calendars import calendar_for_contract, calendar_name_for_contract
-from escapement.core.aggregation import OHLCBarAggregator
+from escapement.core.aggregation import with_root
 from escapement.errors import ConfigurationError
-from escapement.model import Bar, Contract, SessionCalendar, Timeframe
+from escapement.model import NS_PER_SECOND, Bar, Contract, SessionCalendar, Timeframe
 from escapement.projectx import GatewayClient, GatewayParams, HubParams, MarketFeed
+from escapement.services.analyze import CHANNELS, Analysis
+from escapement.services.comparison import CompareParams
+from escapement.services.freeze import FreezeParams
+from escapement.services.history import MOST_BARS
 from escapement.services.ingest import Ingestion, IngestParams
+from escapement.services.lane import AnalyzeParams, Planned
+from escapement.services.plan import Run, names_of, twice
+from escapement.services.repair import RepairParams
 from escapement.services.roll import Roll, RollParams
-from escapement.settings import ContractSettings, IngestSettings, Settings
+from escapement.services.workers import Workers
+from escapement.settings import AnalyzerSettings, ContractSettings, Settings
 from escapement.storage import DBHandler, open_database
+from escapement.storage.analysis import AnalysisStore
+from escapement.storage.doorbell import Doorbell
 from escapement.storage.history import DownloadStore
 from escapement.storage.recorder import Recorder, RecorderParams
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[DBHandler]:
-    """Open the database of the settings, or the embedded one.
+async def database(settings: Settings, *, more_connections: int = 0) -> AsyncIterator[DBHandler]:
+    """Open the database of the settings, or the embedded one; ``more_connections`` than the settings say.
 
     Raises:
         ConfigurationError: URL or data directory cannot be used.
@@ -32,7 +44,7 @@ async def database(settings: Settings) -> AsyncIterator[DBHandler]:
     async with open_database(
         None if url is None else url.get_secret_value(),
         settings.data_dir,
-        connections=settings.database.connections,
+        connections=settings.database.connections + more_connections,
         timeout_s=settings.database.statement_timeout_seconds,
     ) as handler:
         yield handler
@@ -69,15 +81,23 @@ def contract_calendars(contracts: Sequence[ContractSettings]) -> dict[str, Sessi
     return {contract.id: calendar_for_contract(contract.id, contract.calendar) for contract in contracts}
 
 
-def ingest_params(ingest: IngestSettings, *, state_name: str | None = "ingest") -> IngestParams:
+def ingest_params(settings: Settings, *, state_name: str | None = "ingest") -> IngestParams:
     """Return how ingestion runs."""
+    ingest, repair, compare = settings.ingest, settings.repair, settings.compare
     return IngestParams(
         clock=ingest.clock,
+        replay_speed=ingest.replay_speed,
         quiet_close_s=ingest.quiet_close_seconds,
         buffer_bars=ingest.buffer_bars,
         state_name=state_name,
         state_interval_s=ingest.state_interval_seconds,
         shutdown_grace_s=ingest.shutdown_grace_seconds,
+        tolerance_ns=ingest.tolerance_ms * NS_PER_SECOND // 1_000,
+        repair=RepairParams(
+            repair.settle_seconds, repair.confirm_seconds, repair.longest_delay_seconds, repair.patience_seconds
+        ),
+        compare=CompareParams(compare.every_seconds, compare.sample, compare.price_tolerance, compare.volume_tolerance),
+        freeze=FreezeParams(compare.silence_seconds, compare.longest_silence_seconds),
     )
 
 
@@ -105,23 +125,31 @@ async def recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
 
 @asynccontextmanager
 async def ingestion(
-    settings: Settings, store: DBHandler, *, state_name: str | None = "ingest", hub: HubParams | None = None
+    settings: Settings,
+    store: DBHandler,
+    *,
+    state_name: str | None = "ingest",
+    hub: HubParams | None = None,
+    gateway: GatewayParams | None = None,
 ) -> AsyncIterator[Ingestion]:
     """Build ingestion of the settings' contracts from the gateway into ``store``; run it inside the context.
 
+    ``gateway`` takes the place of what the settings say of it, for a gateway with other limits.
+
     Raises:
         ConfigurationError: credentials or contracts are missing.
+        StorageError: the database does not take note of what is kept.
     """
-    params = gateway_params(settings)
+    params = gateway if gateway is not None else gateway_params(settings)
     calendars = contract_calendars(settings.contracts)
-    aggregator = OHLCBarAggregator(
-        calendars, settings.timeframes, tolerance_ns=settings.ingest.tolerance_ms * 1_000_000
-    )
+    timeframes = with_root(settings.timeframes)
+    await store.track(calendars, timeframes)
     async with recorder(settings) as frames, GatewayClient(params) as client:
         feed = MarketFeed(
             client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub, recorder=frames
         )
-        yield Ingestion(feed, store, aggregator, list(calendars), ingest_params(settings.ingest, state_name=state_name))
+        history = GatewayHistory(client, calendars, MOST_BARS)
+        yield Ingestion(feed, store, calendars, timeframes, history, ingest_params(settings, state_name=state_name))
 
 
 @asynccontextmanager
@@ -175,6 +203,91 @@ async def venue_history(
     """
     async with GatewayClient(gateway_params(settings)) as client:
         yield GatewayHistory(client, calendars, page)
+
+
+def analyzer_runs(settings: Settings, workers: Workers | None = None) -> list[Run]:
+    """Find the analyzers of the settings; ``workers`` serve those that shall run in a process of their own.
+
+    Raises:
+        ConfigurationError: an analyzer, contract, timeframe or parameter is not known; a line for each.
+    """
+    faults: list[str] = []
+    runs = [
+        Run(chosen.name, plugin, params, frozenset(chosen.contracts) or None, workers if chosen.in_worker else None)
+        for place, chosen in enumerate(settings.analyzers.run)
+        for plugin, params in _resolved(settings, chosen, f"analyzers.run.{place}", faults)
+    ]
+    if not faults:
+        faults = [f"analyzers.run: {each}; name each once" for each in twice(runs)]
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return runs
+
+
+def _resolved(
+    settings: Settings, chosen: AnalyzerSettings, at: str, faults: list[str]
+) -> Iterator[tuple[AnalyzerPlugin, dict[Timeframe, Any]]]:
+    """Yield the analyzer with its parameters by timeframe; add to ``faults`` what is wrong with it."""
+    known = ", ".join(map(str, settings.timeframes))
+    timeframes = chosen.timeframes or settings.timeframes
+    faults += [
+        f"{at}.timeframes {each} is not built; add it to timeframes ({known}), or leave it out here"
+        for each in chosen.timeframes
+        if each not in settings.timeframes
+    ]
+    faults += [
+        f"{at}.timeframe_params {each} is no timeframe it runs on; use some of {', '.join(map(str, timeframes))}"
+        for each in chosen.timeframe_params
+        if each not in timeframes
+    ]
+    contracts = [each.id for each in settings.contracts]
+    if not settings.products:  # whose contracts are known only when they are traded
+        faults += [
+            f"{at}.contracts {each!r} is not among contracts ({', '.join(contracts) or 'none'}); add it there"
+            for each in chosen.contracts
+            if not any(each in names_of(contract_id) for contract_id in contracts)
+        ]
+    try:
+        plugin = find_analyzer(chosen.name)
+    except ConfigurationError as error:
+        faults.append(f"{at}.name: {error}")
+        return
+    params: dict[Timeframe, Any] = {}
+    for timeframe in timeframes:
+        own = chosen.timeframe_params.get(timeframe)
+        try:
+            params[timeframe] = plugin.params({**chosen.params, **(own or {})})
+        except ConfigurationError as error:
+            fault = f"{at}.{'params' if own is None else f'timeframe_params.{timeframe}'}: {error}"
+            if fault not in faults:
+                faults.append(fault)
+    yield plugin, params
+
+
+@asynccontextmanager
+async def analysis(
+    settings: Settings, database: DBHandler, params: AnalyzeParams | None = None
+) -> AsyncIterator[Analysis]:
+    """Build the analysis of the settings' contracts, and with products of every contract whose bars are kept.
+
+    Raises:
+        ConfigurationError: contracts or analyzers of the settings cannot be used.
+    """
+    if not settings.products:
+        contract_calendars(settings.contracts)
+    async with Workers(settings.analyzers.worker_processes) as workers:
+        runs = analyzer_runs(settings, workers)
+        store = AnalysisStore(database)
+        configured = [(each.id, timeframe) for each in settings.contracts for timeframe in settings.timeframes]
+
+        async def plan() -> list[Planned]:
+            kept = await store.tracked() if settings.products else []
+            return [each for run in runs for each in run.on(dict.fromkeys([*configured, *kept]))]
+
+        yield Analysis(
+            store, Doorbell(database, CHANNELS), plan,
+            params or AnalyzeParams(poll_s=settings.analyzers.poll_seconds),
+        )  # fmt: skip
 
 
 def download_store(database: DBHandler) -> DownloadStore:

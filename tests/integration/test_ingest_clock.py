@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import GatewayRefused
-from escapement.model import NS_PER_SECOND, Bar, Period, Session, SessionCalendar, Timeframe, Trade
+from escapement.model import NS_PER_SECOND, Bar, Coverage, Gap, Period, Session, SessionCalendar, Timeframe, Trade
 from escapement.ports import FeedEvent, FeedLive, FeedLost, TradesReceived
 from escapement.services.ingest import Ingestion, IngestParams
 from escapement.storage import DBHandler, open_database
@@ -38,6 +37,10 @@ class ScriptedFeed:
                 raise event
             yield event
 
+    async def renew(self, cause: str) -> None:
+        self.lost(cause)
+        self.live()
+
     async def aclose(self) -> None:
         await self.queue.put(None)
 
@@ -48,8 +51,8 @@ class ScriptedFeed:
     def live(self, at_ns: int | None = None) -> None:
         self.queue.put_nowait(FeedLive(1, time.time_ns() if at_ns is None else at_ns))
 
-    def lost(self) -> None:
-        self.queue.put_nowait(FeedLost(1, "cut", time.time_ns()))
+    def lost(self, cause: str = "cut") -> None:
+        self.queue.put_nowait(FeedLost(1, cause, time.time_ns()))
 
 
 def open_now() -> SessionCalendar:
@@ -60,8 +63,8 @@ def open_now() -> SessionCalendar:
 
 
 def ingestion(feed: ScriptedFeed, store: DBHandler) -> Ingestion:
-    aggregator = OHLCBarAggregator({CONTRACT: open_now()}, [SECOND])
-    return Ingestion(feed, store, aggregator, [CONTRACT], IngestParams(clock="system", quiet_close_s=0.2))
+    params = IngestParams(clock="system", quiet_close_s=0.2)
+    return Ingestion(feed, store, {CONTRACT: open_now()}, [SECOND], None, params)
 
 
 async def stored(store: DBHandler, count: int) -> list[Bar]:
@@ -122,8 +125,7 @@ async def test_a_bar_completed_while_subscriptions_are_on_their_way_is_not_whole
     feed = ScriptedFeed()
     at_ns = (time.time_ns() // NS_PER_SECOND - 30) * NS_PER_SECOND
     async with open_database(None, tmp_path) as store:
-        aggregator = OHLCBarAggregator({CONTRACT: open_now()}, [SECOND])
-        service = Ingestion(feed, store, aggregator, [CONTRACT], IngestParams(clock="stream"))
+        service = Ingestion(feed, store, {CONTRACT: open_now()}, [SECOND], None, IngestParams(clock="stream"))
         feed.live()
         feed.trade(at_ns)
         feed.trade(at_ns + 3 * NS_PER_SECOND)
@@ -137,7 +139,7 @@ async def test_a_bar_completed_while_subscriptions_are_on_their_way_is_not_whole
         feed.trade(at_ns + 15 * NS_PER_SECOND)
         await feed.aclose()
         await service.run()
-        assert [bar.whole for bar in await stored(store, 5)] == [True, True, False, False, True]
+        assert [bar.whole for bar in await stored(store, 5)] == [False, True, False, False, True]
 
 
 async def test_a_feed_that_gives_up_ends_ingestion_after_its_bars_are_stored(tmp_path: Path) -> None:
@@ -175,8 +177,8 @@ async def test_a_late_trade_leaves_the_growing_bars_not_whole(tmp_path: Path) ->
     feed = ScriptedFeed()
     async with open_database(None, tmp_path) as store:
         calendar = open_now()
-        aggregator = OHLCBarAggregator({CONTRACT: calendar}, [SECOND, Timeframe.parse("5s")])
-        service = Ingestion(feed, store, aggregator, [CONTRACT], IngestParams(quiet_close_s=0.2))
+        timeframes = [SECOND, Timeframe.parse("5s")]
+        service = Ingestion(feed, store, {CONTRACT: calendar}, timeframes, None, IngestParams(quiet_close_s=0.2))
         task = asyncio.create_task(service.run())
         second = calendar.sessions[0].open_ns + 3_500 * NS_PER_SECOND
         feed.live(second - NS_PER_SECOND)
@@ -198,13 +200,15 @@ class HeldStore:
         self.store = store
         self.open = asyncio.Event()
 
-    async def store_bars(self, bars: Sequence[Bar]) -> int:
+    async def store_observed(
+        self,
+        bars: Sequence[Bar],
+        coverage: Sequence[Coverage],
+        gaps: Sequence[Gap],
+        state: tuple[str, Mapping[str, object]] | None,
+    ) -> int:
         await self.open.wait()
-        return await self.store.store_bars(bars)
-
-    async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
-        await self.open.wait()
-        return await self.store.store_bars_and_state(bars, name, state)
+        return await self.store.store_observed(bars, coverage, gaps, state)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -214,9 +218,8 @@ async def test_a_full_buffer_stops_the_reading_and_the_backlog_is_not_late(tmp_p
     feed = ScriptedFeed()
     async with open_database(None, tmp_path) as store:
         held = HeldStore(store)
-        aggregator = OHLCBarAggregator({CONTRACT: open_now()}, [SECOND])
         params = IngestParams(quiet_close_s=0.3, buffer_bars=2)
-        service = Ingestion(feed, held, aggregator, [CONTRACT], params)
+        service = Ingestion(feed, held, {CONTRACT: open_now()}, [SECOND], None, params)
         task = asyncio.create_task(service.run())
         begin = time.time_ns() - 60 * NS_PER_SECOND
         feed.live(begin - NS_PER_SECOND)

@@ -48,7 +48,7 @@ def test_later_sources_win_setting_by_setting() -> None:
     )
     environ = {"ESCAPEMENT_INGEST__STATE_INTERVAL_SECONDS": "3", "ESCAPEMENT_INGEST__QUIET_CLOSE_SECONDS": "3"}
     settings, origins = load_settings_with_origins(file, environ=environ, ingest={"quiet_close_seconds": 4})
-    assert settings.ingest.model_dump(exclude={"clock", "shutdown_grace_seconds"}) == {
+    assert settings.ingest.model_dump(exclude={"clock", "replay_speed", "shutdown_grace_seconds"}) == {
         "tolerance_ms": 1, "buffer_bars": 2, "state_interval_seconds": 3.0, "quiet_close_seconds": 4.0,
     }  # fmt: skip
     assert origins["ingest.tolerance_ms"] == "given.yaml line 1"

@@ -112,6 +112,11 @@ class SessionCalendar:
             return None
         return self._periods[index], self._session_of[index]
 
+    def period_before(self, at_ns: int) -> Period | None:
+        """Return the last period that opened before ``at_ns``, whether it has closed or not; None before the first."""
+        index = bisect_left(self._opens, at_ns) - 1
+        return None if index < 0 else self._periods[index]
+
     def is_open(self, at_ns: int) -> bool:
         """Whether the market trades at ``at_ns`` by the calendar."""
         return self.locate(at_ns) is not None

@@ -159,6 +159,12 @@ class HubConnection:
         if self._socket is not None:
             await self._socket.aclose()
 
+    async def renew(self, cause: str) -> None:
+        """Give up the connection although it seems to be alive; ``events`` reports it lost and makes another."""
+        if self._socket is not None:
+            self._socket.cause = cause
+            await self._socket.aclose()
+
     async def events(self) -> AsyncIterator[HubEvent]:
         """Yield what happens until ``aclose``; never raises for anything the network or the venue does.
 

@@ -78,6 +78,10 @@ class MarketFeed:
                 case HubLost():
                     yield FeedLost(event.generation, event.cause, event.received_ns)
 
+    async def renew(self, cause: str) -> None:
+        """Give up the connection, for ``cause``, and make another."""
+        await self._hub.renew(cause)
+
     async def aclose(self) -> None:
         """End ``events`` in good order."""
         await self._hub.aclose()

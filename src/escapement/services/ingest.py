@@ -1,39 +1,43 @@
 """Trades from a feed to bars in a store, for as long as the program runs.
 
 1. ``_read`` takes facts from the feed and pushes trades and venue time into the aggregator.
-2. Completed bars wait in a bounded buffer; ``_write`` stores them together with the aggregator's state, so that a crash
-   at any moment neither repeats nor invents a bar.
+2. Completed bars go into the ``Ledger``, which stores them together with what was observed and with the aggregator's
+   state, so that a crash at any moment neither repeats nor invents a bar.
 3. ``_watch_clock`` closes the bars of a quiet market by our own clock.
+4. A ``Repair`` and a ``Comparison`` of each contract fill from the venue's history what was missed.
 
-A full buffer stops the reading: the socket fills and nothing is dropped. Bars of which part was not observed are stored
-as not whole.
+A full buffer stops the reading: the socket fills and nothing is dropped. Whatever may have been missed becomes a gap.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import stamina
 import structlog
 
-from escapement.core.aggregation import LateTrade, OHLCBarAggregator, RefusedTrade, TradeOutcome
+from escapement.core.aggregation import LateTrade, OHLCBarAggregator, Rebuild, RefusedTrade, TradeOutcome, open_since
+from escapement.core.observation import Observation
 from escapement.errors import InvalidInput, StorageUnavailable
-from escapement.model import NS_PER_SECOND, Bar, FormingBar, Timeframe, Trade
-from escapement.ports import BarStore, FeedEvent, FeedLive, FeedLost, StateStore, TradeFeed, TradesReceived, VenueTime
+from escapement.model import NS_PER_SECOND, Bar, FormingBar, GapCause, SessionCalendar, Timeframe, Trade
+from escapement.ports import BarHistory, FeedEvent, FeedLive, FeedLost, TradeFeed, TradesReceived, VenueTime
+from escapement.services.comparison import CompareParams, Comparison
+from escapement.services.evidence import Evidence
+from escapement.services.freeze import FreezeParams, FreezeWatch
+from escapement.services.ledger import Ledger, Store
+from escapement.services.marketclock import MarketClock
+from escapement.services.repair import Repair, RepairParams
+from escapement.services.venuebars import VenueBars
 
 log = structlog.get_logger(service="ingest")
 
 FURTHEST_AHEAD_NS = 60 * NS_PER_SECOND
-_BATCH = 10_000
-
-
-class Store(BarStore, StateStore, Protocol):
-    """What ingestion needs of the database."""
+_AHEAD_NS = 7 * 86_400 * NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +45,25 @@ class IngestParams:
     """How ingestion runs.
 
     ``clock`` says what tells time: ``system`` trusts our clock besides the stream, ``stream`` the stream alone, as a
-    replay needs. ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard; a stall of
-    the connection that lasts longer makes the trades in it late. At most about ``buffer_bars`` bars wait for the
-    database. State is saved with each batch of bars, and every ``state_interval_s`` seconds under ``state_name``; None
-    keeps no state. At shutdown the database gets ``shutdown_grace_s`` seconds.
+    replay needs, whose time runs on at ``replay_speed`` times ours between what is heard (0: not at all).
+    ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard; a stall of the connection
+    that lasts longer makes the trades in it late. At most about ``buffer_bars`` bars wait for the database. State is
+    saved with each batch of bars, and every ``state_interval_s`` seconds under ``state_name``; None keeps no state. At
+    shutdown the database gets ``shutdown_grace_s`` seconds. A trade may be ``tolerance_ns`` older than the newest one.
+    ``repair``, ``compare`` and ``freeze`` say how the venue's history is used.
     """
 
     clock: Literal["system", "stream"] = "system"
+    replay_speed: float = 0.0
     quiet_close_s: float = 5.0
     buffer_bars: int = 100_000
     state_name: str | None = "ingest"
     state_interval_s: float = 10.0
     shutdown_grace_s: float = 60.0
+    tolerance_ns: int = 100_000_000
+    repair: RepairParams = field(default_factory=RepairParams)
+    compare: CompareParams = field(default_factory=CompareParams)
+    freeze: FreezeParams = field(default_factory=FreezeParams)
 
     def __post_init__(self) -> None:
         for name in ("quiet_close_s", "buffer_bars", "state_interval_s", "shutdown_grace_s"):
@@ -64,7 +75,10 @@ class IngestParams:
 class IngestStatistics:
     """Counts since the start; ``bars_new`` were not in the store before, ``bars_waiting`` are in the buffer now.
 
-    ``holes``: how often trades may have been missed; ``venue_time_ns``: the newest time heard, nanoseconds UTC.
+    ``holes``: how often the connection was lost or a record unreadable; ``gaps_open``: gaps not repaired yet;
+    ``gaps_closed`` and ``revised``: gaps repaired, and bars that wrote; ``compared``: bars compared with the venue's;
+    ``compared_ns``: up to where that was done for all contracts; ``alarms``: disagreements and freezes found.
+    ``venue_time_ns``: the newest time heard, nanoseconds UTC.
     """
 
     trades: int = 0
@@ -74,6 +88,12 @@ class IngestStatistics:
     bars_new: int = 0
     bars_waiting: int = 0
     holes: int = 0
+    gaps_open: int = 0
+    gaps_closed: int = 0
+    revised: int = 0
+    compared: int = 0
+    compared_ns: int = 0
+    alarms: int = 0
     venue_time_ns: int = 0
 
 
@@ -83,8 +103,9 @@ class Ingestion:
     Args:
         feed: where trades come from; closed when this ends.
         store: where bars and state go.
-        aggregator: fresh; its saved state is restored by ``run``.
-        contract_ids: the contracts of the feed.
+        calendars: the sessions of each contract of the feed.
+        timeframes: what to build; the smallest must be one of which all others are made.
+        history: the venue's own bars, for repairs and comparisons; None does without.
         params: how to run.
         now_ns: our clock, nanoseconds UTC.
     """
@@ -93,37 +114,81 @@ class Ingestion:
         self,
         feed: TradeFeed,
         store: Store,
-        aggregator: OHLCBarAggregator,
-        contract_ids: Sequence[str],
+        calendars: Mapping[str, SessionCalendar],
+        timeframes: Sequence[Timeframe],
+        history: BarHistory | None,
         params: IngestParams,
         *,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._feed = feed
-        self._store = store
-        self._aggregator = aggregator
-        self._contract_ids = tuple(contract_ids)
+        self._calendars = dict(calendars)
         self._params = params
         self._now_ns = now_ns
+        self._clock = MarketClock(params.clock, params.replay_speed, now_ns=now_ns)
+        self._aggregator = OHLCBarAggregator(calendars, timeframes, tolerance_ns=params.tolerance_ns)
+        self._observations = {each: Observation(each, params.tolerance_ns) for each in calendars}
+        self._ledger = Ledger(
+            store, self._aggregator, self._observations, state_name=params.state_name,
+            state_interval_s=params.state_interval_s, patience_s=params.repair.patience_s if history else 0.0,
+        )  # fmt: skip
+        self._counts: Counter[str] = Counter()
+        self._beside: list[Repair | Comparison | FreezeWatch] = []
+        self._watches: dict[str, FreezeWatch] = {}
+        if history is not None:
+            for contract_id in calendars:
+                self._look_after(contract_id, history)
         self._live = False
-        self._blind_since: dict[str, int] = {}
         self._heard: dict[str, int] = {}  # the venue's time of each contract, by this connection
         self._last_heard: dict[str, tuple[int, int]] = {}  # the same by any connection, and when it came
         self._paused = False
         self._latest: dict[tuple[str, Timeframe], Bar] = {}
-        self._waiting: list[Bar] = []
-        self._work = asyncio.Event()
-        self._room = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._ended = False
-        self._counts: Counter[str] = Counter()
         self._venue_time_ns = 0
+
+    def _look_after(self, contract_id: str, history: BarHistory) -> None:
+        """Set up what fills a contract's gaps from the venue's history and finds what nobody reported."""
+        params, calendar = self._params, self._calendars[contract_id]
+        rebuild = Rebuild(calendar, self._aggregator.timeframes)
+        venue = VenueBars(contract_id, calendar, rebuild.root, history)
+        observation = self._observations[contract_id]
+        evidence = Evidence(
+            contract_id, rebuild, self._aggregator, observation, self._ledger, venue, self._clock,
+            settle_s=params.repair.settle_s, confirm_s=params.repair.confirm_s,
+        )  # fmt: skip
+
+        def listening_since() -> int | None:
+            return observation.seen_since_ns if self._live and not self._paused else None
+
+        def lose(cause: GapCause, since_ns: int) -> None:
+            self._miss_since(contract_id, cause, since_ns)
+
+        watch = FreezeWatch(
+            contract_id, calendar, venue, self._feed, self._clock, params.freeze.within(rebuild.root), listening_since,
+            lose, counts=self._counts,
+        )  # fmt: skip
+        self._watches[contract_id] = watch
+        self._beside += [
+            Repair(evidence, self._aggregator, self._ledger, self._clock, params.repair, self._counts),
+            Comparison(evidence, self._ledger, self._clock, params.compare, self._counts),
+            watch,
+        ]
 
     def statistics(self) -> IngestStatistics:
         """Return the counts so far."""
+        counts = {name: count for name, count in self._counts.items() if name in IngestStatistics.__slots__}
         return replace(
-            IngestStatistics(**self._counts), bars_waiting=len(self._waiting), venue_time_ns=self._venue_time_ns
+            IngestStatistics(**counts),
+            bars_new=self._ledger.bars_new,
+            bars_waiting=len(self._ledger),
+            gaps_open=sum(len(observation.gaps) for observation in self._observations.values()),
+            compared_ns=min(self._ledger.compared.get(each, 0) for each in self._observations),
+            venue_time_ns=self._venue_time_ns,
         )
+
+    def lags_s(self) -> list[float]:
+        """Return how long the newest bars took from the receipt of what completed them into the store, seconds."""
+        return self._ledger.lags_s()
 
     def forming(self, contract_id: str, timeframe: Timeframe) -> FormingBar | None:
         """Return the bar that is growing now.
@@ -140,7 +205,7 @@ class Ingestion:
     def stop(self) -> None:
         """Ask for an orderly end: the feed is closed, waiting bars and partial state are stored, ``run`` returns."""
         self._stopping.set()
-        self._room.set()
+        self._ledger.room.set()
 
     async def run(self) -> None:
         """Ingest until the feed ends or ``stop`` is called.
@@ -152,15 +217,18 @@ class Ingestion:
         await self._restore()
         try:
             async with asyncio.TaskGroup() as group:
-                writer = group.create_task(self._write())
-                helpers = [group.create_task(self._close_when_stopped())]
+                writer = group.create_task(self._ledger.run())
+                beside = [group.create_task(self._close_when_stopped())]
+                beside += [group.create_task(each.run()) for each in self._beside]
+                beside.append(group.create_task(self._tell_sessions()))
                 if self._params.clock == "system":
-                    helpers.append(group.create_task(self._watch_clock()))
+                    beside.append(group.create_task(self._watch_clock()))
                 try:
                     await self._read()
                 finally:
-                    for task in helpers:
+                    for task in beside:
                         task.cancel()
+                    await asyncio.gather(*beside, return_exceptions=True)
                     await self._finish(writer)
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -168,24 +236,35 @@ class Ingestion:
             await self._feed.aclose()
 
     async def _restore(self) -> None:
-        name = self._params.state_name
-        state = None if name is None else await self._store.load_state(name)
-        if state is not None:
+        saved = await self._ledger.load()
+        seen = saved.seen
+        if saved.aggregator is not None:
             try:
-                self._aggregator.restore(state)
+                self._aggregator.restore(saved.aggregator)
                 log.info("state_restored")
             except InvalidInput as error:
                 log.warning("state_discarded", reason=str(error))
-        self._go_blind()
+        cause = GapCause.RESTART if saved.ended else GapCause.CRASH
+        for contract_id, observation in self._observations.items():
+            observation.resume(await self._ledger.store.open_gaps(contract_id))
+            covered = await self._ledger.store.coverage(contract_id)
+            # The state may be older than what a download of history has covered since.
+            known = [
+                at_ns for at_ns in (seen.get(contract_id), covered[-1][1] if covered else None) if at_ns is not None
+            ]
+            if known:
+                observation.lose(cause, "", min(known))
+            for gap in observation.gaps:
+                self._mark(contract_id, gap.begins_ns, gap.begins_ns + 1 if gap.ends_ns is None else gap.ends_ns)
 
     async def _read(self) -> None:
         async for event in self._feed.events():
             self._take(event)
-            while len(self._waiting) >= self._params.buffer_bars and not self._stopping.is_set():
-                log.warning("reading_paused", bars_waiting=len(self._waiting))
+            while len(self._ledger) >= self._params.buffer_bars and not self._stopping.is_set():
+                log.warning("reading_paused", bars_waiting=len(self._ledger))
                 self._paused = True
-                self._room.clear()
-                await self._room.wait()
+                self._ledger.room.clear()
+                await self._ledger.room.wait()
             self._resume()
 
     def _resume(self) -> None:
@@ -196,28 +275,30 @@ class Ingestion:
             self._last_heard = {contract: (at_ns, now_ns) for contract, (at_ns, _) in self._last_heard.items()}
 
     def _take(self, event: FeedEvent) -> None:
+        self._ledger.dirty = True
         match event:
             case TradesReceived():
                 for trade in event.trades:
                     self._take_trade(trade, event.received_ns)
             case VenueTime():
-                known = event.contract_id in self._contract_ids
+                known = event.contract_id in self._observations
                 if known and not self._is_ahead(event.at_ns, event.received_ns):
                     self._hear(event.contract_id, event.at_ns)
                     self._keep(self._aggregator.advance_to(event.at_ns, contract_id=event.contract_id))
             case FeedLive():
                 log.info("feed_live", generation=event.generation)
                 self._live = True
-                for contract_id in self._contract_ids:
-                    heard_ns = self._heard.get(contract_id)
-                    if self._params.clock == "system":
-                        heard_ns = max(event.received_ns, heard_ns or 0)
-                    if heard_ns is not None:
-                        self._observe(contract_id, heard_ns)
+                for contract_id in self._observations:
+                    heard_ns = self._heard.get(contract_id, 0)
+                    if self._clock.runs:
+                        # What was heard before all subscriptions were acknowledged proves nothing about trades since.
+                        heard_ns = max(event.received_ns if self._clock.is_ours else self._clock.now_ns(), heard_ns)
+                    if heard_ns:
+                        self._see(contract_id, heard_ns)
             case FeedLost():
                 log.warning("feed_lost", generation=event.generation, cause=event.cause)
                 self._counts["holes"] += 1
-                self._go_blind()
+                self._go_blind(_cause_of(event.cause), event.cause)
 
     def _take_trade(self, trade: Trade, received_ns: int) -> None:
         self._counts["trades"] += 1
@@ -228,8 +309,11 @@ class Ingestion:
                 )
             )
             return
-        if trade.contract_id in self._contract_ids:
+        if trade.contract_id in self._observations:
             self._hear(trade.contract_id, trade.at_ns)
+            watch = self._watches.get(trade.contract_id)
+            if watch is not None and trade.at_ns > watch.last_trade_ns:
+                watch.last_trade_ns = trade.at_ns
         outcomes = self._aggregator.push(trade)
         if outcomes:
             self._keep(outcomes)
@@ -243,50 +327,79 @@ class Ingestion:
         self._heard[contract_id] = at_ns
         if at_ns >= self._last_heard.get(contract_id, (0, 0))[0]:
             self._last_heard[contract_id] = at_ns, self._now_ns()
-        self._venue_time_ns = max(self._venue_time_ns, at_ns)
-        if contract_id in self._blind_since:
-            if self._live:
-                self._observe(contract_id, at_ns)
-            else:
-                # Trades come before all subscriptions are acknowledged, and may complete bars of the hole.
-                self._aggregator.mark_unobserved(self._blind_since[contract_id], at_ns, contract_id=contract_id)
+        if at_ns > self._venue_time_ns:
+            self._venue_time_ns = at_ns
+            self._clock.hear(at_ns)
+        observation = self._observations[contract_id]
+        if not observation.is_blind:
+            observation.hear(at_ns)
+        elif self._live:
+            self._see(contract_id, at_ns)
+        else:
+            if observation.blind_since_ns is None:
+                self._begin(contract_id, at_ns)
+            # Trades come before all subscriptions are acknowledged, and may complete bars of the hole.
+            self._mark(contract_id, observation.blind_since_ns, at_ns)
 
-    def _go_blind(self) -> None:
+    def _go_blind(self, cause: GapCause, detail: str) -> None:
         self._live = False
         self._heard.clear()
-        for contract_id in self._contract_ids:
-            self._blind_since.setdefault(contract_id, self._aggregator.watermark_ns(contract_id))
+        for observation in self._observations.values():
+            observation.lose(cause, detail)
+        self._ledger.changed()
 
-    def _observe(self, contract_id: str, from_ns: int) -> None:
-        since = self._blind_since.pop(contract_id, None)
-        if since is not None:
-            # Even when no time seems to have passed, a trade of that very moment may be missing.
-            self._aggregator.mark_unobserved(since, max(from_ns, since + 1), contract_id=contract_id)
+    def _miss_since(self, contract_id: str, cause: GapCause, since_ns: int) -> None:
+        """Take note that nothing came of a contract from ``since_ns`` on, until the next connection is live."""
+        self._live = False
+        self._observations[contract_id].lose(cause, "", since_ns)
+        self._mark(contract_id, since_ns, self._clock.now_ns())
+        self._ledger.changed()
+
+    def _see(self, contract_id: str, from_ns: int) -> None:
+        observation = self._observations[contract_id]
+        if not observation.is_blind:
+            return
+        if observation.blind_since_ns is None:
+            self._begin(contract_id, from_ns)
+        since_ns = observation.blind_since_ns
+        observation.see(from_ns)
+        self._mark(contract_id, since_ns, max(from_ns, (since_ns or 0) + 1))
+        self._ledger.compared.setdefault(contract_id, from_ns)
+        self._ledger.changed()
+
+    def _begin(self, contract_id: str, at_ns: int) -> None:
+        """Take note that of the bars in progress when a contract is first heard of, the part before is not known."""
+        since_ns = open_since(self._calendars[contract_id], self._aggregator.timeframes, at_ns)
+        self._observations[contract_id].lose(GapCause.START, "", since_ns)
+
+    def _mark(self, contract_id: str, from_ns: int | None, until_ns: int) -> None:
+        begin_ns = self._aggregator.watermark_ns(contract_id) if from_ns is None else from_ns
+        self._aggregator.mark_unobserved(begin_ns, until_ns, contract_id=contract_id)
 
     def _keep(self, outcomes: Sequence[TradeOutcome]) -> None:
         for outcome in outcomes:
             match outcome:
                 case Bar():
                     self._counts["bars"] += 1
-                    self._waiting.append(outcome)
+                    self._ledger.keep(outcome)
                     self._latest[outcome.contract_id, outcome.timeframe] = outcome
                 case LateTrade():
                     self._counts["late"] += 1
                     self._report("trade_late", outcome.trade, self._counts["late"], watermark_ns=outcome.watermark_ns)
-                    self._mark_lacking(outcome.trade)
+                    self._lack(outcome.trade, GapCause.LATE)
                 case RefusedTrade():
                     self._refuse(outcome)
-        if self._waiting:
-            self._work.set()
 
-    def _mark_lacking(self, trade: Trade) -> None:
-        """A trade that entered no bar is missing from those that still grow over its time."""
-        self._aggregator.mark_unobserved(trade.at_ns, trade.at_ns + 1, contract_id=trade.contract_id)
+    def _lack(self, trade: Trade, cause: GapCause) -> None:
+        """A trade that entered no bar is missing from every bar of its time, stored or growing."""
+        self._mark(trade.contract_id, trade.at_ns, trade.at_ns + 1)
+        self._observations[trade.contract_id].miss(trade.at_ns, trade.at_ns + 1, cause, "")
+        self._ledger.changed()
 
     def _refuse(self, refused: RefusedTrade) -> None:
         self._counts["refused"] += 1
         if refused.field in {"price", "volume"}:
-            self._mark_lacking(refused.trade)
+            self._lack(refused.trade, GapCause.REFUSED)
         self._report(
             "trade_refused", refused.trade, self._counts["refused"], field=refused.field, reason=refused.reason
         )
@@ -305,66 +418,51 @@ class Ingestion:
         lag_ns = int(self._params.quiet_close_s * NS_PER_SECOND)
         while True:
             now_ns = self._now_ns()
-            for contract_id in () if self._paused else self._contract_ids:
+            for contract_id in () if self._paused else self._observations:
                 # From what the venue said last, so that neither a wrong clock here nor a slow way makes trades late.
                 # Nothing heard yet: bars of an earlier run are closed when no delay can explain the silence.
                 at_ns, received_ns = self._last_heard.get(contract_id, (now_ns - FURTHEST_AHEAD_NS, now_ns))
                 to_ns = at_ns + now_ns - received_ns - lag_ns
-                if contract_id in self._blind_since:
-                    self._aggregator.mark_unobserved(self._blind_since[contract_id], to_ns, contract_id=contract_id)
+                if self._observations[contract_id].is_blind:
+                    self._mark(contract_id, self._observations[contract_id].blind_since_ns, to_ns)
                 self._keep(self._aggregator.advance_to(to_ns, contract_id=contract_id))
             await asyncio.sleep((NS_PER_SECOND - (self._now_ns() - lag_ns) % NS_PER_SECOND) / NS_PER_SECOND + 0.001)
+
+    async def _tell_sessions(self) -> None:
+        """Keep the database's trading sessions ahead of the venue's time: they tell what is to be expected."""
+        told_ns = 0
+        while True:
+            now_ns = self._clock.now_ns()
+            if now_ns and now_ns + _AHEAD_NS // 2 > told_ns:
+                with contextlib.suppress(StorageUnavailable):
+                    await self._tell_sessions_until(now_ns)
+                    told_ns = now_ns + _AHEAD_NS
+            await asyncio.sleep(1.0)
+
+    async def _tell_sessions_until(self, now_ns: int) -> None:
+        for contract_id, calendar in self._calendars.items():
+            begins = [gap.begins_ns for gap in self._observations[contract_id].gaps]
+            sessions = calendar.sessions_of_whole_months(min([now_ns, *begins]), now_ns + _AHEAD_NS)
+            await self._ledger.store.set_periods(contract_id, sessions)
 
     async def _close_when_stopped(self) -> None:
         await self._stopping.wait()
         await self._feed.aclose()
 
     async def _finish(self, writer: asyncio.Task[None]) -> None:
-        self._ended = True
-        self._work.set()
+        self._ledger.end()
         try:
             async with asyncio.timeout(self._params.shutdown_grace_s):
                 await writer
         except TimeoutError:
             raise StorageUnavailable(
                 f"the database did not come back within {self._params.shutdown_grace_s:g} s of shutdown; "
-                f"{len(self._waiting)} bars were not stored and are to be filled from history"
+                f"{len(self._ledger)} bars were not stored and are to be filled from history"
             ) from None
 
-    async def _write(self) -> None:
-        last_saved_ns = -1
-        while True:
-            try:
-                async with asyncio.timeout(self._params.state_interval_s):
-                    await self._work.wait()
-            except TimeoutError:
-                if last_saved_ns == self._venue_time_ns:
-                    continue
-            self._work.clear()
-            ended = self._ended
-            last_saved_ns = self._venue_time_ns
-            await self._store_waiting()
-            if ended:
-                return
 
-    async def _store_waiting(self) -> None:
-        """Store every waiting bar; the state goes with the last batch, which makes both true of the same moment."""
-        while True:
-            bars = self._waiting[:_BATCH]
-            state = self._aggregator.snapshot() if len(bars) == len(self._waiting) else None
-            self._counts["bars_new"] += await self._store_batch(bars, state)
-            del self._waiting[: len(bars)]
-            self._room.set()
-            if state is not None:
-                return
-
-    async def _store_batch(self, bars: Sequence[Bar], state: dict[str, object] | None) -> int:
-        name = self._params.state_name
-        async for attempt in stamina.retry_context(
-            on=StorageUnavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
-        ):
-            with attempt:
-                if state is not None and name is not None:
-                    return await self._store.store_bars_and_state(bars, name, state)
-                return await self._store.store_bars(bars) if bars else 0
-        raise AssertionError("stamina retries without end")
+def _cause_of(text: str) -> GapCause:
+    """Return why a feed was lost; its own words are kept as the detail."""
+    if "record" in text or "read" in text:
+        return GapCause.BAD_RECORD
+    return GapCause.FREEZE if text.startswith(("silent", "frozen")) else GapCause.DISCONNECT

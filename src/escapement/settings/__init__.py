@@ -17,6 +17,8 @@ from pydantic_core import ErrorDetails
 
 from escapement.errors import ConfigurationError
 from escapement.settings.sections import (
+    AnalyzerSettings,
+    AnalyzersSettings,
     ContractSettings,
     DatabaseSettings,
     GatewaySettings,
@@ -37,6 +39,8 @@ from escapement.settings.sources import (
 )
 
 __all__ = [
+    "AnalyzerSettings",
+    "AnalyzersSettings",
     "ContractSettings",
     "DatabaseSettings",
     "GatewaySettings",
@@ -52,6 +56,7 @@ __all__ = [
 
 _DEFAULT_FILE = Path("config/settings.yaml")
 _DOTENV = Path(".env")
+_LISTS = "contracts.", "products.", "timeframes.", "analyzers.run."
 
 
 def load_settings(file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -109,7 +114,7 @@ def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
 
 def _shown(path: str, value: object) -> str:
     """Return the value to show in a fault: nothing that is or may hold a secret."""
-    holds_secret = path not in setting_paths() and not path.startswith(("contracts.", "products.", "timeframes."))
+    holds_secret = path not in setting_paths() and not path.startswith(_LISTS)
     if holds_secret or path in _secret_paths() or not isinstance(value, str | int | float) or "@" in str(value):
         return ""
     return f" {value!r}"
@@ -131,6 +136,8 @@ def _siblings(path: str) -> list[str]:
         return list(ContractSettings.model_fields)
     if section.startswith("products."):
         return list(ProductSettings.model_fields)
+    if section.startswith("analyzers.run."):
+        return list(AnalyzerSettings.model_fields)
     if not section:
         return list(Settings.model_fields)
     return [known.rpartition(".")[2] for known in setting_paths() if known.rpartition(".")[0] == section]

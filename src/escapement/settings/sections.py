@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import (
@@ -15,6 +15,8 @@ from pydantic import (
     Field,
     PlainSerializer,
     SecretStr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -51,6 +53,10 @@ def _once_each(timeframes: tuple[Timeframe, ...]) -> tuple[Timeframe, ...]:
 
 def _contract(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
+
+
+def _analyzer(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
 
 
 def _product(value: object) -> object:
@@ -168,10 +174,61 @@ class IngestSettings(_Section):
 
     tolerance_ms: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=60_000)] = 100
     clock: Literal["system", "stream"] = "system"
+    replay_speed: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
     quiet_close_seconds: Seconds = 5.0
     buffer_bars: Count = 100_000
     state_interval_seconds: Seconds = 10.0
     shutdown_grace_seconds: Seconds = 60.0
+
+
+class RepairSettings(_Section):
+    """How gaps are filled from the venue's history; see docs/ingest.md."""
+
+    settle_seconds: Seconds = 2.0
+    confirm_seconds: Seconds = 60.0
+    longest_delay_seconds: Seconds = 60.0
+    patience_seconds: Seconds = 30.0
+
+
+class CompareSettings(_Section):
+    """How what was received is compared with the venue's own bars; see docs/ingest.md."""
+
+    every_seconds: Seconds = 60.0
+    sample: Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)] = 1.0
+    price_tolerance: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
+    volume_tolerance: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
+    silence_seconds: Seconds = 15.0
+    longest_silence_seconds: Seconds = 45.0
+
+
+class AnalyzerSettings(_Section):
+    """An analyzer to run, by its name or file; without contracts or timeframes on all of the settings.
+
+    ``params`` hold on every timeframe, ``timeframe_params`` (by timeframe) on theirs before them.
+    """
+
+    name: str = Field(min_length=1)
+    contracts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    timeframes: Annotated[tuple[TimeframeName, ...], BeforeValidator(_split), AfterValidator(_once_each)] = ()
+    params: dict[str, Any] = {}
+    timeframe_params: dict[TimeframeName, dict[str, Any]] = {}
+    in_worker: bool = False
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: SerializerFunctionWrapHandler) -> object:
+        """Write only what is not as it is by default, as it would be written by hand."""
+        values: dict[str, object] = {name: value for name, value in whole(self).items() if value}
+        return self.name if len(values) == 1 else values
+
+
+class AnalyzersSettings(_Section):
+    """Which analyzers run on which bars, and how; see docs/analyze.md."""
+
+    run: Annotated[tuple[Annotated[AnalyzerSettings, BeforeValidator(_analyzer)], ...], BeforeValidator(_split)] = (
+        AnalyzerSettings(name="trend_starts"),
+    )
+    worker_processes: Annotated[Count, Field(le=64)] = 1
+    poll_seconds: Seconds = 5.0
 
 
 class RecorderSettings(_Section):
@@ -226,6 +283,9 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
     ingest: IngestSettings = IngestSettings()
+    repair: RepairSettings = RepairSettings()
+    compare: CompareSettings = CompareSettings()
+    analyzers: AnalyzersSettings = AnalyzersSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 

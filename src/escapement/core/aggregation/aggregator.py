@@ -17,7 +17,7 @@ from escapement.errors import InvalidInput
 from escapement.model import MOST_VOLUME, Bar, FormingBar, SessionCalendar, Timeframe, Trade
 
 DEFAULT_TOLERANCE_NS = 100_000_000
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 class OHLCBarAggregator:
@@ -124,6 +124,29 @@ class OHLCBarAggregator:
         """
         for cascade in self._chosen(contract_id):
             cascade.mark_unobserved(from_ns, until_ns)
+
+    def mend(self, contract_id: str, bars: Sequence[Bar], unobserved: Sequence[tuple[int, int]] = ()) -> None:
+        """Let repaired bars take the place of larger ones in progress.
+
+        Args:
+            contract_id: whose bars.
+            bars: of any timeframe but the smallest, each made of all completed bars of its interval that feed it.
+            unobserved: the stretches ``[from, until)`` (UTC) that still are; all others count as observed.
+
+        Raises:
+            InvalidInput: the contract is not configured, or a bar is of no larger timeframe, of no interval of the
+                calendar, or of one that has ended; nothing has changed.
+        """
+        (cascade,) = self._chosen(contract_id)
+        placed = []
+        for bar in bars:
+            interval = cascade.calendar.interval_labelled(bar.timeframe, bar.start_ns)
+            if interval is None or bar.timeframe not in self.timeframes[1:]:
+                raise InvalidInput(f"{bar.timeframe} bar of {bar.start_ns} is none of {contract_id} in progress")
+            if interval.end_ns <= cascade.watermark_ns:
+                raise InvalidInput(f"{bar.timeframe} bar of {bar.start_ns} has ended; revise it where it is stored")
+            placed.append((interval, bar))
+        cascade.mend(placed, unobserved)
 
     def forming(self, contract_id: str, timeframe: Timeframe) -> FormingBar | None:
         """Return the newest, still growing bar, or None when there is none.

@@ -15,6 +15,7 @@ from escapement.errors import InvariantViolated
 from escapement.model import Bar, FormingBar, Interval, SessionCalendar, Timeframe
 
 LONG_AGO = -(1 << 62)
+_MOST_UNOBSERVED = 100
 
 
 class OpenBar:
@@ -85,8 +86,8 @@ class Cascade:
     """
 
     __slots__ = (
-        "_calendar", "_contract_id", "_open", "_passed_ns", "_rungs", "_targets", "_tolerance_ns",
-        "_unobserved_until_ns", "current", "newest_ns", "quick_until_ns",
+        "_calendar", "_contract_id", "_open", "_passed_ns", "_rungs", "_targets", "_tolerance_ns", "_unobserved",
+        "current", "newest_ns", "quick_until_ns",
     )  # fmt: skip
 
     def __init__(self, contract_id: str, calendar: SessionCalendar, rungs: tuple[Rung, ...], tolerance_ns: int) -> None:
@@ -96,7 +97,7 @@ class Cascade:
         self._tolerance_ns = tolerance_ns
         self._open: tuple[dict[int, OpenBar], ...] = tuple({} for _ in rungs)
         self._passed_ns = LONG_AGO
-        self._unobserved_until_ns = LONG_AGO
+        self._unobserved: list[tuple[int, int]] = []
         self._targets: dict[Timeframe, tuple[int, ...]] = {}
         self.current = OpenBar(Interval(0, 0, 0), 0.0, 0)
         self.newest_ns = LONG_AGO
@@ -175,7 +176,21 @@ class Cascade:
         for bar in self._every_open():
             if bar.open_ns < until_ns and bar.end_ns > from_ns:
                 bar.whole = False
-        self._unobserved_until_ns = max(self._unobserved_until_ns, until_ns)
+        self._unobserved.append((from_ns, until_ns))
+        if len(self._unobserved) > _MOST_UNOBSERVED:
+            # Too many to keep apart: what lies between the oldest two counts as unobserved too.
+            self._unobserved.sort()
+            self._unobserved[:2] = [(self._unobserved[0][0], max(end for _, end in self._unobserved[:2]))]
+
+    def mend(self, bars: Sequence[tuple[Interval, Bar]], unobserved: Sequence[tuple[int, int]]) -> None:
+        """Let repaired bars take the place of those in progress; only ``unobserved`` stretches are left."""
+        indexes = {rung.timeframe: index for index, rung in enumerate(self._rungs)}
+        for interval, bar in bars:
+            mended = OpenBar(interval, bar.open, interval.open_ns)
+            mended.merge(bar)
+            self._open[indexes[bar.timeframe]][interval.label_ns] = mended
+        self._unobserved = list(unobserved)
+        self._set_quick_until()
 
     def forming(self, timeframe: Timeframe) -> FormingBar | None:
         """Return what is known of the newest bar of ``timeframe``, or None when it is complete or has no trade."""
@@ -196,7 +211,7 @@ class Cascade:
             whole.merge(part)
         return FormingBar(
             self._contract_id, timeframe, whole.label_ns, whole.end_ns, whole.open, whole.high, whole.low, whole.close,
-            whole.volume, whole.whole and whole.open_ns >= self._unobserved_until_ns, self.newest_ns,
+            whole.volume, whole.whole and self._is_observed(now), self.newest_ns,
         )  # fmt: skip
 
     def state(self) -> dict[str, object]:
@@ -205,17 +220,24 @@ class Cascade:
         return {
             "newest_ns": self.newest_ns,
             "passed_ns": self._passed_ns,
-            "unobserved_until_ns": self._unobserved_until_ns,
+            "unobserved": [list(stretch) for stretch in self._unobserved],
             "open": [[bar.state() for bar in rung.values()] for rung in self._open],
         }
 
     def can_take(self, state: Mapping[str, Any]) -> bool:
         """Whether every bar of ``state`` lies as the calendar says; a spoilt state raises what reading it raises."""
-        numbers = [int(state[name]) for name in ("newest_ns", "passed_ns", "unobserved_until_ns")]
-        return len(numbers) + len(state["open"]) == 3 + len(self._rungs) and all(
-            self._calendar.interval(rung.timeframe, bar.end_ns - 1) == Interval(bar.label_ns, bar.open_ns, bar.end_ns)
-            for rung, bars in zip(self._rungs, state["open"], strict=True)
-            for bar in map(OpenBar.from_state, bars)
+        numbers = [int(state[name]) for name in ("newest_ns", "passed_ns")]
+        stretches = [(int(begin), int(end)) for begin, end in state["unobserved"]]
+        return (
+            len(numbers) == 2
+            and len(stretches) <= _MOST_UNOBSERVED
+            and len(state["open"]) == len(self._rungs)
+            and all(
+                self._calendar.interval(rung.timeframe, bar.end_ns - 1)
+                == Interval(bar.label_ns, bar.open_ns, bar.end_ns)
+                for rung, bars in zip(self._rungs, state["open"], strict=True)
+                for bar in map(OpenBar.from_state, bars)
+            )
         )
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -225,7 +247,7 @@ class Cascade:
                 rung[bar.label_ns] = bar
         self.newest_ns = state["newest_ns"]
         self._passed_ns = state["passed_ns"]
-        self._unobserved_until_ns = state["unobserved_until_ns"]
+        self._unobserved = [(begin, end) for begin, end in state["unobserved"]]
         self.current = max(self._open[0].values(), key=_by_end, default=self.current)
         self._set_quick_until()
 
@@ -266,9 +288,12 @@ class Cascade:
 
     def _begin(self, index: int, interval: Interval, price: float, at_ns: int) -> OpenBar:
         bar = OpenBar(interval, price, at_ns)
-        bar.whole = interval.open_ns >= self._unobserved_until_ns
+        bar.whole = self._is_observed(interval)
         self._open[index][interval.label_ns] = bar
         return bar
+
+    def _is_observed(self, interval: Interval) -> bool:
+        return not any(begin < interval.end_ns and end > interval.open_ns for begin, end in self._unobserved)
 
     def _set_quick_until(self) -> None:
         others = min((bar.end_ns for bar in self._every_open() if bar is not self.current), default=1 << 62)

@@ -13,6 +13,8 @@ from math import gcd
 from escapement.errors import InvalidInput
 from escapement.model import NS_PER_SECOND, Timeframe, TimeframeUnit
 
+_AN_HOUR = Timeframe(TimeframeUnit.HOUR, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -44,6 +46,22 @@ def ladder(timeframes: Sequence[Timeframe]) -> tuple[Rung, ...]:
         Rung(timeframe, timeframe in timeframes, fed_by[index], tuple(i for i, f in enumerate(fed_by) if f == index))
         for index, timeframe in enumerate(ascending)
     )
+
+
+def with_root(timeframes: Sequence[Timeframe]) -> tuple[Timeframe, ...]:
+    """Add what is missing of one smallest timeframe, of an hour at most, that all others are made of.
+
+    Longer ones cannot be filled from the venue's history, which serves them incomplete.
+
+    Raises:
+        InvalidInput: no timeframes, or one named twice.
+    """
+    chosen = list(timeframes)
+    root = ladder(chosen)[0].timeframe
+    if not root.is_intraday or root.length_ns > _AN_HOUR.length_ns:
+        chosen.append(_AN_HOUR)
+        root = ladder(chosen)[0].timeframe
+    return tuple(sorted({root, *chosen}))
 
 
 def fits(smaller: Timeframe, larger: Timeframe) -> bool:

@@ -1,0 +1,254 @@
+"""Filling the gaps of one contract from the venue's history.
+
+1. A gap is due when it has ended and every smallest bar that it touches has too.
+2. The venue's bars of those intervals are read; ``Evidence`` says which can be believed.
+3. They take the place of what is stored, every larger bar that contains them is made anew, and the gap is closed, in
+   one transaction. Larger bars in progress are mended in the aggregator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from escapement.core.aggregation import OHLCBarAggregator
+from escapement.errors import GatewayError, InvalidInput, StorageUnavailable
+from escapement.model import NS_PER_SECOND, Bar, BarSource, Coverage, Gap, Interval, Timeframe
+from escapement.services.evidence import Evidence
+from escapement.services.ledger import Ledger
+from escapement.services.marketclock import MarketClock
+from escapement.services.venuebars import from_history
+
+log = structlog.get_logger(service="repair")
+
+_POLL_S = 0.25
+# A day's label lies hours away from its first trade, a month's first session begins in the month before.
+_WIDE_NS = 3 * 24 * 3_600 * NS_PER_SECOND
+
+Bars = dict[int, Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairParams:
+    """How gaps are repaired.
+
+    ``settle_s``: how long after a bar's end the venue is asked for it. ``confirm_s``: how long after its end a bar, or
+    none, is believed although the venue serves no later one. ``longest_delay_s`` between two attempts. These three are
+    seconds of the venue's time. ``patience_s``: how many of our seconds a bar that is not whole waits for its repair
+    before it is stored as it is.
+    """
+
+    settle_s: float = 2.0
+    confirm_s: float = 60.0
+    longest_delay_s: float = 60.0
+    patience_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("settle_s", "confirm_s", "longest_delay_s", "patience_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidInput(f"repair.{name} is {getattr(self, name)}; use more than 0")
+
+
+@dataclass(slots=True)
+class _Larger:
+    """Bars of one larger timeframe that contain repaired ones: complete and made anew, or still in progress."""
+
+    complete: Bars
+    parts_in_progress: list[tuple[Interval, Bars]]
+
+
+class Repair:
+    """Repairs one contract for as long as ``run`` is not cancelled.
+
+    Args:
+        evidence: what the venue says of the contract, and its gaps.
+        aggregator: whose bars in progress are mended.
+        ledger: takes and stores the bars.
+        clock: the venue's time.
+        params: how.
+        counts: gets ``gaps_closed`` and ``revised``.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        aggregator: OHLCBarAggregator,
+        ledger: Ledger,
+        clock: MarketClock,
+        params: RepairParams,
+        counts: Counter[str],
+    ) -> None:
+        self._contract_id = evidence.contract_id
+        self._evidence = evidence
+        self._observation = evidence.observation
+        self._rebuild = evidence.rebuild
+        self._aggregator = aggregator
+        self._ledger = ledger
+        self._clock = clock
+        self._params = params
+        self._counts = counts
+
+    async def run(self) -> None:
+        """Repair what is due, forever."""
+        failures = 0
+        while True:
+            gaps = self._due()
+            if not gaps:
+                await asyncio.sleep(min(_POLL_S, self._clock.real_s(1.0)) if self._clock.runs else _POLL_S)
+                continue
+            try:
+                reason = await self._repair(gaps)
+            except (GatewayError, StorageUnavailable) as error:
+                reason = str(error)
+            if reason is None:
+                failures = 0
+                continue
+            failures += 1
+            with contextlib.suppress(StorageUnavailable):
+                await self._ledger.store.note_attempt(self._contract_id, gaps, reason)
+            log.info("repair_waits", contract=self._contract_id, gaps=len(gaps), reason=reason)
+            wait_s = min(self._params.settle_s * 2.0 ** min(failures, 10), self._params.longest_delay_s)
+            # A replay at many times the speed of time must not become a storm of questions.
+            await asyncio.sleep(max(self._clock.real_s(wait_s), _POLL_S if failures > 3 else 0))
+
+    def _due(self) -> list[Gap]:
+        """Return the gaps that can be repaired now: every smallest bar they touch has ended, here and at the venue."""
+        settled_ns = self._evidence.settled_ns()
+        due = []
+        for gap in self._observation.gaps:
+            if gap.ends_ns is not None:
+                last = self._rebuild.last_root(gap.begins_ns, gap.ends_ns)
+                if last is None or last.end_ns <= settled_ns:
+                    due.append(gap)
+        return due
+
+    async def _repair(self, gaps: Sequence[Gap]) -> str | None:
+        """Repair these gaps; return why not, or None when they are closed."""
+        roots = sorted(
+            {root for gap in gaps for root in self._rebuild.roots(gap.begins_ns, gap.ends_ns or 0)}, key=_by_open
+        )
+        repaired: Bars = {}
+        if roots:
+            reason = await self._read(roots, repaired)
+            if reason is not None:
+                return reason
+        written = await self._store(gaps, roots, repaired)
+        self._counts["gaps_closed"] += len(gaps)
+        self._counts["revised"] += written
+        log.info(
+            "gaps_closed", contract=self._contract_id, gaps=len(gaps), causes=sorted({gap.cause.value for gap in gaps}),
+            bars_read=len(repaired), bars_written=written,
+        )  # fmt: skip
+        return None
+
+    async def _read(self, roots: Sequence[Interval], repaired: Bars) -> str | None:
+        """Read the venue's bars into ``repaired``; return what cannot be told yet, or None."""
+        now_ns = self._clock.now_ns()
+        reading, finer = await self._evidence.read(roots, now_ns)
+        stored = await self._evidence.stored(roots[0].open_ns, roots[-1].end_ns)
+        for root in roots:
+            bar = reading.bars.get(root.label_ns) or finer.bars.get(root.label_ns)
+            if not self._evidence.is_certain(root, bar, reading, now_ns):
+                return "the venue's newest bar may not be complete yet"
+            kept = stored.get(root.label_ns) or self._ledger.lacking(
+                self._contract_id, self._rebuild.root, root.label_ns
+            )
+            if bar is not None:
+                repaired[root.label_ns] = from_history(bar)
+            elif kept is not None and not kept.whole:
+                return "the venue has no bar where trades were heard"
+        return None
+
+    async def _store(self, gaps: Sequence[Gap], roots: Sequence[Interval], repaired: Bars) -> int:
+        """Store repaired bars and what is made of them, close the gaps, and mend the bars in progress."""
+        affected = {larger: self._rebuild.overlapping(larger, gaps, roots) for _, larger in self._rebuild.steps}
+        coverage = _covered(self._contract_id, gaps, roots)
+        written = 0
+        while True:
+            end_collecting = self._ledger.collect(self._contract_id)
+            try:
+                watermark_ns = self._evidence.watermark_ns()
+                await self._ledger.flush()
+                made = await self._make(affected, repaired, gaps, watermark_ns)
+                bars = [*repaired.values(), *(bar for larger in made.values() for bar in larger.complete.values())]
+                written += await self._ledger.store.store_repair(self._contract_id, bars, coverage, gaps)
+            finally:
+                fresh = end_collecting()
+            self._ledger.repaired((self._contract_id, bar.timeframe, bar.start_ns) for bar in bars)
+            now_ns = self._evidence.watermark_ns()
+            # A bar that was completed meanwhile was so without the repair.
+            if not any(watermark_ns < each.end_ns <= now_ns for found in affected.values() for each in found):
+                break
+        self._observation.close(gaps)
+        self._mend(made, fresh)
+        return written
+
+    async def _make(
+        self, affected: dict[Timeframe, list[Interval]], repaired: Bars, gaps: Sequence[Gap], watermark_ns: int
+    ) -> dict[Timeframe, _Larger]:
+        """Make larger bars of completed ones anew, from the smallest timeframe up."""
+        known = {self._rebuild.root: repaired}
+        made: dict[Timeframe, _Larger] = {}
+        for smaller, larger in self._rebuild.steps:
+            complete: Bars = {}
+            in_progress = []
+            for interval in affected[larger]:
+                parts = await self._stored_parts(smaller, interval) | {
+                    label_ns: bar
+                    for label_ns, bar in known.get(smaller, {}).items()
+                    if interval.open_ns < bar.end_ns <= interval.end_ns
+                }
+                parts = {label_ns: bar for label_ns, bar in parts.items() if bar.end_ns <= watermark_ns}
+                if interval.end_ns > watermark_ns:
+                    in_progress.append((interval, parts))
+                    continue
+                bar = self._rebuild.merged(larger, interval, parts.values())
+                if bar is not None and bar.whole and self._is_observed(interval, besides=gaps):
+                    complete[bar.start_ns] = bar
+            known[larger] = complete
+            made[larger] = _Larger(complete, in_progress)
+        return made
+
+    async def _stored_parts(self, smaller: Timeframe, interval: Interval) -> Bars:
+        wide_ns = 0 if smaller.is_intraday else _WIDE_NS
+        from_ns, to_ns = interval.open_ns - wide_ns, interval.end_ns + wide_ns
+        stored = await self._ledger.store.bars_between(self._contract_id, smaller, from_ns, to_ns)
+        waiting = self._ledger.all_lacking(self._contract_id, smaller)
+        return {bar.start_ns: bar for bar in [*waiting, *stored] if interval.open_ns < bar.end_ns <= interval.end_ns}
+
+    def _mend(self, made: dict[Timeframe, _Larger], fresh: Sequence[Bar]) -> None:
+        """Make the bars in progress anew from all completed bars below them; nothing may be awaited here."""
+        mended = []
+        for smaller, larger in self._rebuild.steps:
+            for interval, parts in made[larger].parts_in_progress:
+                new = {bar.start_ns: bar for bar in fresh if bar.timeframe == smaller}
+                bar = self._rebuild.merged(larger, interval, (parts | new).values())
+                if bar is not None:
+                    mended.append(bar if bar.whole and self._is_observed(interval) else replace(bar, whole=False))
+        left = [(gap.begins_ns, gap.ends_ns or gap.begins_ns + 1) for gap in self._observation.gaps]
+        self._aggregator.mend(self._contract_id, mended, left)
+
+    def _is_observed(self, interval: Interval, *, besides: Iterable[Gap] = ()) -> bool:
+        return self._observation.is_observed(interval.open_ns, interval.end_ns, besides=besides)
+
+
+def _covered(contract_id: str, gaps: Sequence[Gap], roots: Sequence[Interval]) -> list[Coverage]:
+    """Return what the repair of the gaps covers: each gap, widened to whole smallest bars."""
+    covered = []
+    for gap in gaps:
+        if gap.ends_ns is None:
+            continue
+        own = [root for root in roots if root.open_ns < gap.ends_ns and root.end_ns > gap.begins_ns]
+        begins_ns = min([gap.begins_ns, *(root.open_ns for root in own[:1])])
+        ends_ns = max([gap.ends_ns, *(root.end_ns for root in own[-1:])])
+        covered.append(Coverage(contract_id, begins_ns, ends_ns, BarSource.HISTORY))
+    return covered
+
+
+def _by_open(interval: Interval) -> int:
+    return interval.open_ns
