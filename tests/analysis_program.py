@@ -12,7 +12,8 @@ import structlog
 from escapement.analyzers import find_analyzer
 from escapement.core.analysis import DonchianBreakoutParams, MovingAverageCrossoverParams, TrendStartsParams
 from escapement.model import Timeframe
-from escapement.services.analyze import CHANNELS, Analysis, AnalyzeParams, Planned, Series
+from escapement.services.analyze import CHANNELS, Analysis
+from escapement.services.lane import AnalyzeParams, Planned, Series
 from escapement.services.plan import Run
 from escapement.services.workers import Workers
 from escapement.storage import DBHandler

@@ -21,7 +21,8 @@ from analysis_program import SERIES, analysis, instances
 from escapement.analyzers import find_analyzer
 from escapement.model import Bar
 from escapement.moments import datetime_from_ns, ns_from_iso
-from escapement.services.analyze import Analysis, Planned, Series
+from escapement.services.analyze import Analysis
+from escapement.services.lane import Planned, Series
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore, KeptSignal
 

@@ -69,6 +69,7 @@ def main() -> None:
 
 # Commands register themselves on ``app``, so they are imported after it.
 from escapement.cli import (  # noqa: E402
+    analyze,  # noqa: F401
     analyzers,  # noqa: F401
     bars,  # noqa: F401
     completeness,  # noqa: F401

@@ -9,6 +9,7 @@ import orjson
 import typer
 import yaml
 
+from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.settings import load_settings_with_origins
 
@@ -34,6 +35,7 @@ def show(
 def check(context: typer.Context) -> None:
     """Say whether the settings can be used; faults are named, one a line, with exit code 2."""
     settings = settings_of(context)
+    wiring.analyzer_runs(settings)
     named = [contract.id for contract in settings.contracts]
     contracts = ", ".join(named + [f"the front of {product.code}" for product in settings.products]) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")

@@ -1,7 +1,8 @@
-"""``escapement signals``: what an analyzer says about the bars of a file."""
+"""``escapement signals``: what analyzers say about the bars of a file, and what they said about stored ones."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import sys
 from collections.abc import Iterator
@@ -9,17 +10,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
+from escapement import wiring
 from escapement.analyzers import find_analyzer
 from escapement.calendars import calendar_for_contract, calendar_names
 from escapement.charts import write_chart
-from escapement.cli import app
+from escapement.cli import app, settings_of
+from escapement.cli.tables import print_table
 from escapement.core.analysis import check_follows
 from escapement.csvfiles import read_bars
 from escapement.errors import InvalidInput
-from escapement.model import Bar, Signal
-from escapement.moments import iso_from_ns
+from escapement.model import Bar, Signal, Timeframe
+from escapement.moments import iso_from_ns, ns_from_iso
+from escapement.settings import Settings
+from escapement.storage.analysis import AnalysisStore, KeptSignal
 
 signals_app = typer.Typer(help="What analyzers say about bars.", no_args_is_help=True)
 app.add_typer(signals_app, name="signals")
@@ -34,6 +40,80 @@ Params = Annotated[
 Calendar = Annotated[
     str | None, typer.Option(help=f"Trading sessions, one of {', '.join(calendar_names())}; else by product.")
 ]
+
+
+@signals_app.command("list")
+def list_signals(
+    context: typer.Context,
+    contract: Annotated[list[str] | None, typer.Option(help="A contract's id; repeatable.")] = None,
+    timeframe: Annotated[list[str] | None, typer.Option(help="Such as 5m; repeatable.")] = None,
+    analyzer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="An analyzer; repeatable.")] = None,
+    signal_type: Annotated[list[str] | None, typer.Option("--type", help="Such as uptrendStart; repeatable.")] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Known from then on, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Known before then, ISO 8601.")] = None,
+    superseded: Annotated[
+        bool, typer.Option("--superseded", help="Also those that no longer hold since bars were revised.")
+    ] = False,
+    last: Annotated[int, typer.Option(min=0, help="How many, the newest; 0 for all.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the signals that escapement analyze stored, in the order in which they became known."""
+    settings = settings_of(context, logging={"level": "warning"})
+    timeframes = None if timeframe is None else [Timeframe.parse(each) for each in timeframe]
+    bounds = [None if each is None else ns_from_iso(each) for each in (since, until)]
+
+    async def find(settings: Settings) -> list[KeptSignal]:
+        async with wiring.database(settings) as database:
+            return await AnalysisStore(database).signals(
+                contracts=contract, timeframes=timeframes, analyzers=analyzer, signal_types=signal_type,
+                from_ns=bounds[0], to_ns=bounds[1], superseded=superseded, most=last or None,
+            )  # fmt: skip
+
+    found = asyncio.run(find(settings))
+    if json:
+        typer.echo(orjson.dumps([_plain(each) for each in found], option=orjson.OPT_INDENT_2))
+    elif not found:
+        typer.echo("No signals.")
+    else:
+        print_table(
+            ["known at", "contract", "timeframe", "analyzer", "signal", "price", "bar", "rule", "note"],
+            [
+                (
+                    iso_from_ns(each.known_at_ns), each.key.contract_id, each.key.timeframe, each.key.analyzer,
+                    each.signal_type, each.price, iso_from_ns(each.bar_start_ns), each.rule, _note(each),
+                )
+                for each in found
+            ],
+            wrapped="note",
+        )  # fmt: skip
+
+
+def _note(each: KeptSignal) -> str:
+    notes = [] if each.trigger_whole else ["trigger bar not whole"]
+    if each.superseded_ns is not None:
+        notes.append(f"superseded {'' if each.superseded_by is None else f'by {each.superseded_by}'}".strip())
+    return "; ".join(notes)
+
+
+def _plain(each: KeptSignal) -> dict[str, object]:
+    return {
+        "signal_id": each.signal_id,
+        "analyzer": each.key.analyzer,
+        "version": each.key.version,
+        "params": orjson.loads(each.key.params),
+        "contract_id": each.key.contract_id,
+        "timeframe": str(each.key.timeframe),
+        "signal_type": each.signal_type,
+        "timestamp": iso_from_ns(each.bar_start_ns),
+        "trigger_timestamp": iso_from_ns(each.trigger_start_ns),
+        "known_at": iso_from_ns(each.known_at_ns),
+        "price": each.price,
+        "rule": each.rule,
+        "trigger_whole": each.trigger_whole,
+        "stored_at": iso_from_ns(each.stored_ns),
+        "superseded_at": None if each.superseded_ns is None else iso_from_ns(each.superseded_ns),
+        "superseded_by": each.superseded_by,
+    }
 
 
 @signals_app.command()

@@ -10,7 +10,7 @@ from typing import Any
 from escapement.analyzers import AnalyzerPlugin
 from escapement.core.analysis import AnalyzerKey
 from escapement.model import Timeframe
-from escapement.services.analyze import Planned, Series
+from escapement.services.lane import Planned, Series
 from escapement.services.reader import ReaderHere, ReaderInWorker
 from escapement.services.workers import Workers
 
@@ -52,3 +52,17 @@ def names_of(contract_id: str) -> frozenset[str]:
     """Return the id and, of ids such as ``CON.F.US.MES.Z26``, the product's code."""
     parts = contract_id.split(".")
     return frozenset([contract_id, parts[3]] if len(parts) == 5 else [contract_id])
+
+
+def twice(runs: Iterable[Run]) -> list[str]:
+    """Name what two of these would do both: the same analyzer with the same parameters on the same bars."""
+    seen: list[tuple[tuple[str, int, str, Timeframe], frozenset[str] | None]] = []
+    found = []
+    for run in runs:
+        for timeframe, params in run.params.items():
+            what = run.plugin.name, run.plugin.version, params_text(params), timeframe
+            for other, contracts in seen:
+                if what == other and (contracts is None or run.contracts is None or contracts & run.contracts):
+                    found.append(f"{run.plugin.name} with {params_text(params)} stands there twice for {timeframe}")
+            seen.append((what, run.contracts))
+    return found
