@@ -6,26 +6,34 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import analysis_program
 from analysis_program import SERIES, analysis, instances
 from escapement.analyzers import find_analyzer
-from escapement.model import Bar
+from escapement.core.analysis import TrendStartsParams
+from escapement.model import Bar, Timeframe
 from escapement.moments import datetime_from_ns, ns_from_iso
-from escapement.services.analyze import Analysis
-from escapement.services.lane import Planned, Series
+from escapement.services.analyze import CHANNELS, Analysis
+from escapement.services.lane import AnalyzeParams, Planned, Series
+from escapement.services.plan import Run
+from escapement.services.workers import Workers
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore, KeptSignal
+from escapement.storage.doorbell import Doorbell
 
+MINUTE = Timeframe.parse("1m")
 START = ns_from_iso("2025-03-17T13:30:00Z")
 Row = tuple[str, str, str, str, int, int, int, float, str]
 
@@ -297,3 +305,182 @@ async def test_bars_dropped_at_the_beginning_leave_their_signals_as_they_are(url
         await analysis(database, chunk_bars=100).catch_up()
         assert await holding(database) == expected(bars)
         assert {each.superseded_ns for each in await stored(database)} == {None}
+
+
+MOODY = '''
+"""Says every close, and has its moods."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from escapement.model import Signal
+
+
+@dataclass(frozen=True)
+class MoodyParams:
+    folder: str = ""
+
+
+class Moody:
+    name = "moody"
+    version = 1
+    params_type = MoodyParams
+    warm_up_bars = 0
+
+    def __init__(self, params=None):
+        self.folder = Path((params or MoodyParams()).folder)
+        self.count = 0
+
+    def push(self, bar):
+        self.count += 1
+        if self.count == 30 and (self.folder / "die").exists():
+            if (self.folder / "once").exists():
+                (self.folder / "die").unlink()
+            os.kill(os.getpid(), 9)
+        if self.count == 30 and (self.folder / "raise").exists():
+            raise RuntimeError("not today")
+        if self.count == 30 and (self.folder / "lie").exists():
+            return [Signal("moody", bar.contract_id, bar.timeframe, "close", bar.start_ns, 0, bar.end_ns, 1.0, "")]
+        return [
+            Signal("moody", bar.contract_id, bar.timeframe, "close", bar.start_ns, bar.start_ns, bar.end_ns, bar.close,
+                   f"bar {self.count}")
+        ]
+
+    def advance(self, to_ns):
+        return ()
+
+    def snapshot(self):
+        return {"count": float("nan") if (self.folder / "nan").exists() else self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+'''
+
+
+@asynccontextmanager
+async def moody_and_other(database: DBHandler, folder: Path, workers: Workers | None) -> AsyncIterator[Analysis]:
+    """A service of an analyzer in a single file, and of one that is sound."""
+    file = folder / "moody.py"
+    file.write_text(MOODY, encoding="utf-8")
+    plugin = find_analyzer(str(file))
+    moody = Run(str(file), plugin, {MINUTE: plugin.params({"folder": str(folder)})}, workers=workers)
+    sound = Run("trend_starts", find_analyzer("trend_starts"), {MINUTE: TrendStartsParams()}, workers=None)
+
+    async def plan() -> list[Planned]:
+        return [each for run in (moody, sound) for each in run.on(SERIES[:1])]
+
+    service = Analysis(
+        AnalysisStore(database),
+        Doorbell(database, CHANNELS),
+        plan,
+        AnalyzeParams(0.05, chunk_bars=10, fault_retry_s=0.3),
+    )
+    async with running(service):
+        yield service
+
+
+def counted(rows: Sequence[Row], name: str) -> int:
+    return sum(row[0] == name for row in rows)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110 - the table is in another process
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("mood", ["raise", "lie", "nan"])
+async def test_an_analyzer_at_fault_is_told_and_holds_up_no_other_and_goes_on_when_mended(
+    url: str, tmp_path: Path, mood: str
+) -> None:
+    bars = walk(SERIES[0], 60)
+    sound = [row for row in expected(bars) if row[0] == "trend_starts"]
+    (tmp_path / mood).touch()
+    async with await DBHandler.open(url) as database, moody_and_other(database, tmp_path, None) as service:
+        await database.store_bars(bars)
+
+        async def sound_is_done() -> bool:
+            return counted(await holding(database), "trend_starts") == len(sound) and service.statistics().faults > 1
+
+        await until(sound_is_done)
+        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks WHERE analyzer_id = 'moody'")
+        assert re.search({"raise": "not today", "lie": "trigger_start_ns", "nan": "no plain JSON"}[mood], str(fault))
+        assert counted(await holding(database), "moody") <= 29
+        (tmp_path / mood).unlink()
+
+        async def all_is_done() -> bool:
+            return counted(await holding(database), "moody") == len(bars)
+
+        await until(all_is_done)
+        rows = [row for row in await holding(database) if row[0] == "moody"]
+        assert [row[8] for row in sorted(rows, key=lambda row: row[4])] == [f"bar {n}" for n in range(1, 61)]
+        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks WHERE analyzer_id = 'moody'")
+        assert fault == ""
+
+
+@pytest.mark.parametrize("times", ["once", "always"])
+async def test_a_worker_process_that_dies_costs_nothing_but_the_call(url: str, tmp_path: Path, times: str) -> None:
+    bars = walk(SERIES[0], 60)
+    (tmp_path / "die").touch()
+    (tmp_path / times).touch()
+    async with (
+        await DBHandler.open(url) as database, Workers(1) as workers,
+        moody_and_other(database, tmp_path, workers) as service,
+    ):  # fmt: skip
+        await database.store_bars(bars)
+
+        async def is_told() -> bool:
+            return times == "once" or service.statistics().faults > 0
+
+        await until(is_told)
+        if times == "always":
+            assert counted(await holding(database), "moody") == 20
+            (tmp_path / "once").touch()
+
+        async def all_is_done() -> bool:
+            return counted(await holding(database), "moody") == len(bars)
+
+        await until(all_is_done)
+        assert not (tmp_path / "die").exists()
+        rows = [row for row in await holding(database) if row[0] == "moody"]
+        assert [row[8] for row in sorted(rows, key=lambda row: row[4])] == [f"bar {n}" for n in range(1, 61)]
+
+
+async def test_in_worker_processes_the_same_is_found(url: str) -> None:
+    async with await DBHandler.open(url) as database, Workers(2) as workers:
+        await database.store_bars(ALL_BARS[::2])
+        await analysis(database, workers=workers, chunk_bars=100).catch_up()
+        assert await holding(database) == expected(ALL_BARS[::2])
+        await database.revise_bars(ALL_BARS)
+        await analysis(database, workers=workers, chunk_bars=100).catch_up()
+        assert await holding(database) == expected(ALL_BARS)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_stored_revised_and_interrupted_the_signals_that_hold_are_those_of_the_bars(
+    url: str, data: st.DataObject
+) -> None:
+    walks = {series: walk(series, 80) for series in SERIES}
+
+    async def run() -> None:
+        async with await DBHandler.open(url) as database:
+            await database.pool.execute("TRUNCATE ohlc_bars, detected_signals, analyzer_watermarks CASCADE")
+            service = analysis(database, bell=False, chunk_bars=data.draw(st.integers(1, 40)), checkpoint_bars=7)
+            bars: dict[tuple[Series, int], Bar] = {}
+            for _ in range(data.draw(st.integers(1, 6))):
+                for series in SERIES:
+                    first, count = data.draw(st.tuples(st.integers(0, 79), st.integers(0, 30)))
+                    for bar in walks[series][first : first + count]:
+                        lift = data.draw(st.sampled_from([0, 0, 0, 7]))
+                        bars[series, bar.start_ns] = replace(bar, high=bar.high + lift, close=bar.close + lift)
+                await database.revise_bars(list(bars.values()))
+                if data.draw(st.booleans()):
+                    service = analysis(
+                        database, bell=False, chunk_bars=data.draw(st.integers(1, 40)), checkpoint_bars=7
+                    )
+                await service.catch_up()
+                assert await holding(database) == expected(list(bars.values()))
+
+    asyncio.run(run())
