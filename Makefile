@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py tests/unit/test_analyzers.py \
     tests/acceptance/test_analyzers_cli.py
 
-.PHONY: help install demo test lint bench compiled soak pins
+.PHONY: help install demo test faults lint bench compiled soak pins
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,11 @@ test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some)
 	@tests/projectxpy/install.sh
 	$(BIN)/python -m pytest $(ARGS)
 
+faults: $(VENV)/.installed-dev ## ten sessions with every fault, and fifty kills: nothing may be missing; half an hour
+	@$(BIN)/python soak/kills.py & kills=$$!; \
+	$(BIN)/python soak/faults.py --seeds 1-10; faults=$$?; \
+	wait $$kills && exit $$faults
+
 lint: $(VENV)/.installed-dev ## check style, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +44,7 @@ compiled: $(VENV)/.installed-dev ## compile the analyzers into build/compiled, t
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest -q $(COMPILED_TESTS) $(ARGS)
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python benchmarks/analysis.py
 
-soak: $(VENV)/.installed-dev ## what takes longer: a minute of a busy market
+soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, more faults and kills; an hour
 	@for program in soak/*.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
 

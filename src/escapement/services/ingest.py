@@ -202,6 +202,13 @@ class Ingestion:
         """Return the bar completed last, or None before the first."""
         return self._latest.get((contract_id, timeframe))
 
+    async def settle(self, within_s: float) -> None:
+        """Return when all is stored and no gap is open, or after ``within_s`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while len(self._ledger) or any(each.gaps for each in self._observations.values()):  # noqa: ASYNC110 - rare
+                    await asyncio.sleep(0.2)
+
     def stop(self) -> None:
         """Ask for an orderly end: the feed is closed, waiting bars and partial state are stored, ``run`` returns."""
         self._stopping.set()

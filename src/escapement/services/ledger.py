@@ -245,7 +245,8 @@ class Ledger:
                     gaps += news
                 if self._state_name is not None:
                     state = self._state_name, self._state()
-            self.bars_new += await self._store_batch(bars, coverage, gaps, state)
+            new = await self._store_batch(bars, coverage, gaps, state)
+            self.bars_new += new
             stored_s = time.monotonic()
             self._lags_s.extend(stored_s - kept_s for kept_s in self._kept_s[: len(bars)])
             del self._waiting[: len(bars)], self._kept_s[: len(bars)]

@@ -52,6 +52,10 @@ class RunningIngestion(Protocol):
         """Ingest until the feed ends or ``stop`` is called."""
         ...
 
+    async def settle(self, within_s: float) -> None:
+        """Return when all is stored and no gap is open, or after ``within_s`` seconds."""
+        ...
+
     def stop(self) -> None:
         """Ask for an orderly end."""
         ...
@@ -63,13 +67,14 @@ class RollParams:
 
     An expected roll is told of from ``ahead_days`` before it on. The clock is looked at every ``look_s`` seconds; in a
     break the venue is asked every ``ask_each_s`` seconds of the market's time. At the start a gateway that does not
-    answer is asked again after ``retry_s`` seconds.
+    answer is asked again after ``retry_s`` seconds. A contract that is left has ``settle_s`` seconds to fill its gaps.
     """
 
     ahead_days: int = 7
     look_s: float = 5.0
     ask_each_s: float = 300.0
     retry_s: float = 30.0
+    settle_s: float = 300.0
 
 
 class Roll:
@@ -163,6 +168,11 @@ class Roll:
         return found or front_of(product, await self._search.available_contracts(), day)
 
     @property
+    def settle_s(self) -> float:
+        """How long the contract that is left has to fill its gaps, seconds."""
+        return self._params.settle_s
+
+    @property
     def _ahead(self) -> dict[str, int]:
         return {"ahead_days": self._params.ahead_days}
 
@@ -211,6 +221,10 @@ async def follow(
             waiting = asyncio.create_task(stopping.wait())
             try:
                 await asyncio.wait({running, watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if not running.done() and not waiting.done():
+                    settling = asyncio.create_task(ingestion.settle(roll.settle_s))
+                    await asyncio.wait({running, waiting, settling}, return_when=asyncio.FIRST_COMPLETED)
+                    settling.cancel()
                 ended_by_itself = running.done()
             finally:
                 ingestion.stop()
