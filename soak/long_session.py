@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -81,7 +82,7 @@ async def session(options: argparse.Namespace) -> bool:
                 str(options.speed), stdout=asyncio.subprocess.PIPE, limit=1 << 24,
             )  # fmt: skip
             assert program.stdout is not None
-            said = {"left": 1, "venue_ns": 0}
+            said: dict[str, Any] = {}
             while line := await program.stdout.readline():
                 said = json.loads(line)
                 if said["venue_ns"] > begin_ns:
@@ -94,12 +95,11 @@ async def session(options: argparse.Namespace) -> bool:
     return report(curve, said, len(trades), expected_bars(trades))
 
 
-def report(curve: dict[int, int], said: dict[str, object], trades: int, bars: int) -> bool:
+def report(curve: dict[int, int], said: dict[str, Any], trades: int, bars: int) -> bool:
     """Print the figures; return whether all is well."""
     sizes = [size / 1e6 for _, size in sorted(curve.items())]
     print(f"memory   by the hour: {' '.join(f'{size:.0f}' for size in sizes)} MB")
     lags = said["lags_s"]
-    assert isinstance(lags, list)
     cuts = statistics.quantiles(lags, n=100)
     p50, p99 = (cuts[cut] * 1e3 for cut in (49, 98))
     print(f"lag      received to stored: p50 {p50:.1f} ms, p99 {p99:.1f} ms, of {len(lags):,} bars")
