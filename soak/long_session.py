@@ -23,13 +23,14 @@ from typing import Any
 import psutil
 
 from escapement import wiring
+from escapement.calendars import calendar_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.logs import configure_logging
 from escapement.model import NS_PER_SECOND, Bar, Trade
 from escapement.projectx.limits import RateLimit
 from escapement.settings import Settings
 from escapement.simulator import Simulator, SimulatorConfig, synthetic_trades
-from faults import CONTRACTS, DAY, TIMEFRAMES, calendar_for_contract, session_of
+from faults import CONTRACTS, DAY, TIMEFRAMES, session_of
 from kills import HUB, settings_for
 
 AN_HOUR_NS = 3_600 * NS_PER_SECOND
