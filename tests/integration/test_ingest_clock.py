@@ -9,17 +9,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import GatewayRefused
-from escapement.model import NS_PER_SECOND, Bar, Coverage, Gap, Period, Session, SessionCalendar, Timeframe, Trade
+from escapement.model import (
+    NS_PER_SECOND,
+    Bar,
+    BarSource,
+    Coverage,
+    Gap,
+    GapCause,
+    Period,
+    Session,
+    SessionCalendar,
+    Timeframe,
+    Trade,
+)
 from escapement.ports import FeedEvent, FeedLive, FeedLost, TradesReceived
+from escapement.services.comparison import CompareParams
 from escapement.services.ingest import Ingestion, IngestParams
+from escapement.services.repair import RepairParams
 from escapement.storage import DBHandler, open_database
+from escapement.storage.completeness import gaps_between
 
 CONTRACT = "CON.F.US.MES.Z26"
 SECOND = Timeframe.parse("1s")
@@ -234,3 +251,68 @@ async def test_a_full_buffer_stops_the_reading_and_the_backlog_is_not_late(tmp_p
         await task
     assert (service.statistics().late, service.statistics().trades) == (0, 50)
     assert [bar.volume for bar in bars[:49]] == [1] * 49
+
+
+class Venue:
+    """All trades of a market that is open now, as its history serves them in seconds; a fake of ``BarHistory``."""
+
+    def __init__(self, calendar: SessionCalendar) -> None:
+        self.trades: list[Trade] = []
+        self._calendar = calendar
+
+    async def bars(self, contract_id: str, timeframe: Timeframe, from_ns: int, to_ns: int) -> list[Bar]:
+        stage = OHLCBarAggregator({contract_id: self._calendar}, [timeframe], tolerance_ns=0)
+        outcomes = [*stage.push_many(sorted(self.trades, key=lambda trade: trade.at_ns)), *stage.finish()]
+        now_ns = time.time_ns()
+        bars = [each for each in outcomes if isinstance(each, Bar) and each.end_ns <= now_ns]
+        return [bar for bar in bars if from_ns <= bar.start_ns < to_ns]
+
+
+async def test_by_our_clock_gaps_are_filled_and_a_frozen_feed_is_renewed(tmp_path: Path) -> None:
+    feed, calendar = ScriptedFeed(), open_now()
+    venue = Venue(calendar)
+    five = Timeframe.parse("5s")
+    params = IngestParams(
+        quiet_close_s=0.5, repair=RepairParams(settle_s=0.2, confirm_s=1.0), compare=CompareParams(every_s=1.0)
+    )
+
+    def trade(price: float, *, heard: bool = True) -> None:
+        each = Trade(CONTRACT, time.time_ns(), price, 1)
+        venue.trades.append(each)
+        if heard:
+            feed.queue.put_nowait(TradesReceived((each,), time.time_ns()))
+
+    async with open_database(None, tmp_path) as store:
+        service = Ingestion(feed, store, {CONTRACT: calendar}, [SECOND, five], venue, params)
+        task = asyncio.create_task(service.run())
+        feed.live()
+        for number in range(52):  # two seconds are missed by a lost connection, five by a freeze
+            if number == 8:
+                feed.lost()
+            if number == 16:
+                feed.live()
+            trade(6_000.0 + number % 7, heard=number < 8 or 16 <= number < 24 or number >= 44)
+            await asyncio.sleep(0.25)
+        last_ns = venue.trades[-1].at_ns
+        async with asyncio.timeout(30):
+            while (  # noqa: ASYNC110 - a poll
+                service.statistics().gaps_open
+                or service.statistics().compared_ns <= last_ns
+                or not await store.bars_between(CONTRACT, five, last_ns - 5 * NS_PER_SECOND, 1 << 62)
+            ):
+                await asyncio.sleep(0.05)
+        service.stop()
+        await task
+        found = [
+            replace(bar, source=BarSource.LIVE)
+            for timeframe in (SECOND, five)
+            for bar in await store.bars_between(CONTRACT, timeframe, 0, 1 << 62)
+        ]
+        causes = [each.gap.cause for each in await gaps_between(store, CONTRACT, 0, 2 * last_ns)]
+    expected = OHLCBarAggregator({CONTRACT: calendar}, [SECOND, five])
+    outcomes = [*expected.push_many(venue.trades), *expected.finish()]
+    assert found == sorted(
+        (bar for bar in outcomes if isinstance(bar, Bar)), key=lambda bar: (bar.timeframe, bar.start_ns)
+    )
+    assert service.statistics().alarms >= 1
+    assert {GapCause.START, GapCause.DISCONNECT, GapCause.FREEZE} <= set(causes)
