@@ -2,7 +2,7 @@
 
 Four contracts, six timeframes of seconds, every built-in analyzer on each; 100 trades a second on each contract, then
 100 on all together. A bar's end is that moment of the venue's clock by this machine's: what the quickest trade took is
-counted as no time. Prints the parts that lie between the end and the committed signal. The first, wait, is the market's:
+counted as no time. Prints what lies between the end and the committed signal. The first part, wait, is the market's:
 until a trade or quote comes that is later than the end by ingest.tolerance_ms, the bar may grow. Ends with code 1 when
 the p99 with 100 trades a second on each contract is 250 ms or more.
 
