@@ -20,7 +20,7 @@ from escapement.services.freeze import FreezeParams
 from escapement.services.history import MOST_BARS
 from escapement.services.ingest import Ingestion, IngestParams
 from escapement.services.lane import AnalyzeParams, Planned
-from escapement.services.plan import Run, names_of, twice
+from escapement.services.plan import Run, check_can_be_made, names_of, twice
 from escapement.services.repair import RepairParams
 from escapement.services.roll import Roll, RollParams
 from escapement.services.workers import Workers
@@ -221,6 +221,8 @@ def analyzer_runs(settings: Settings, workers: Workers | None = None) -> list[Ru
         faults = [f"analyzers.run: {each}; name each once" for each in twice(runs)]
     if faults:
         raise ConfigurationError("\n".join(faults))
+    for run in runs:
+        check_can_be_made(run)
     return runs
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from escapement.model import NS_PER_SECOND, Bar, Timeframe
@@ -128,6 +129,23 @@ def test_it_runs_until_it_is_stopped_and_goes_on_after_kill_9(tmp_path: Path, ur
     write_csv(tmp_path / "bars.csv", bars)
     detected = run(tmp_path, url, "signals", "detect", "bars.csv", "--analyzer", "trend_starts", "--out", "-")
     assert len(found) == len(detected.stdout.splitlines()) - 1
+
+
+@EMBEDDED
+@pytest.mark.parametrize("ended", [signal.SIGTERM, signal.SIGKILL])
+def test_worker_processes_end_with_it_however_it_ends(tmp_path: Path, url: str, ended: signal.Signals) -> None:
+    (tmp_path / "settings.yaml").write_text("analyzers: {run: [{name: trend_starts, in_worker: true}]}")
+    store(url, walk(100))
+    with program(tmp_path, "--settings", "settings.yaml", "analyze", DATABASE_URL=url, **SETTINGS) as process:
+        deadline = time.monotonic() + 30
+        while not listed(tmp_path, url):
+            assert time.monotonic() < deadline
+        workers = psutil.Process(process.pid).children(recursive=True)
+        assert workers
+        process.send_signal(ended)
+        assert process.wait(20) == (0 if ended == signal.SIGTERM else -signal.SIGKILL)
+        _, left = psutil.wait_procs(workers, timeout=10)
+        assert left == []
 
 
 def test_what_cannot_run_is_refused_before_anything_is_started(tmp_path: Path) -> None:

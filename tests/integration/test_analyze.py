@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,15 +24,17 @@ import analysis_program
 from analysis_program import SERIES, analysis, instances
 from escapement.analyzers import find_analyzer
 from escapement.core.analysis import TrendStartsParams
+from escapement.errors import StorageUnavailable
 from escapement.model import Bar, Timeframe
 from escapement.moments import datetime_from_ns, ns_from_iso
 from escapement.services.analyze import CHANNELS, Analysis
 from escapement.services.lane import AnalyzeParams, Planned, Series
 from escapement.services.plan import Run
 from escapement.services.workers import Workers
-from escapement.storage import DBHandler
+from escapement.storage import DBHandler, migrate
 from escapement.storage.analysis import AnalysisStore, KeptSignal
 from escapement.storage.doorbell import Doorbell
+from escapement.storage.embedded import embedded_server, revive
 
 MINUTE = Timeframe.parse("1m")
 START = ns_from_iso("2025-03-17T13:30:00Z")
@@ -484,3 +487,68 @@ def test_whatever_is_stored_revised_and_interrupted_the_signals_that_hold_are_th
                 assert await holding(database) == expected(list(bars.values()))
 
     asyncio.run(run())
+
+
+async def test_signals_ring_when_they_come_and_when_they_go(url: str) -> None:
+    bars = walk(SERIES[0], 300)
+    heard: list[str] = []
+    listener = await asyncpg.connect(url)
+    await listener.add_listener("detected_signals", lambda *message: heard.append(message[3]))
+    async with await DBHandler.open(url) as database:
+        await database.store_bars(bars[:2])
+        await analysis(database, chunk_bars=1_000).catch_up()
+        assert await stored(database) == []
+        for change in (bars, revised(bars, 100)):
+            await database.revise_bars(change)
+            await analysis(database, chunk_bars=1_000).catch_up()
+            await listener.execute("SELECT 1")
+            assert set(heard) == {"CON.F.US.MES.M25 1m"}
+            heard.clear()
+        await analysis(database).catch_up()
+        await listener.execute("SELECT 1")
+        assert heard == []
+    await listener.close()
+
+
+async def test_another_version_reads_everything_anew_and_leaves_the_old_signals_alone(url: str, tmp_path: Path) -> None:
+    bars = walk(SERIES[0], 60)
+    async with await DBHandler.open(url) as database:
+        await database.store_bars(bars)
+        for version in (1, 2):
+            file = tmp_path / f"moody{version}.py"
+            file.write_text(MOODY.replace("version = 1", f"version = {version}"), encoding="utf-8")
+            plugin = find_analyzer(str(file))
+            run = Run(str(file), plugin, {MINUTE: plugin.params_type()})
+
+            async def plan(run: Run = run) -> list[Planned]:
+                return list(run.on(SERIES[:1]))
+
+            await Analysis(AnalysisStore(database), None, plan).catch_up()
+        signals = await stored(database)
+        assert sorted(each.key.version for each in signals) == [1] * 60 + [2] * 60
+        assert {each.superseded_ns for each in signals} == {None}
+
+
+def kill_and_revive(data_dir: Path) -> None:
+    os.kill(int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    while not revive(data_dir):  # the dying server may still answer
+        os.sched_yield()
+
+
+async def test_it_goes_on_when_the_database_server_was_killed(tmp_path: Path) -> None:
+    with embedded_server(tmp_path) as url:
+        await migrate(url)
+        async with await DBHandler.open(url) as database, running(analysis(database)):
+            await database.store_bars(ALL_BARS[:300])
+            await until_holding(database, expected(ALL_BARS[:300]))
+            await asyncio.to_thread(kill_and_revive, tmp_path)
+
+            async def is_back() -> bool:
+                try:
+                    await database.store_bars(ALL_BARS)
+                except StorageUnavailable:
+                    return False
+                return True
+
+            await until(is_back)
+            await until_holding(database, expected(ALL_BARS))

@@ -117,6 +117,17 @@ def test_what_is_no_setting_is_refused_with_its_line(text: str, fault: str) -> N
     assert found.startswith(f"given.yaml line 4: {fault}")
 
 
+def test_an_analyzer_that_cannot_be_made_is_refused() -> None:
+    text = "class Odd:\n    " + "\n    ".join(
+        ["name, version, params_type = 'odd', 1, OddParams", "warm_up_bars = None", "def push(self, bar): ..."]
+        + [f"{name} = push" for name in ("advance", "snapshot", "restore")]
+    )
+    head = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass OddParams: ...\n"
+    Path("odd.py").write_text(f"{head}{text}\n", encoding="utf-8")
+    (found,) = faults("[odd.py]")
+    assert found.startswith("analyzer odd.py cannot be made with {}: TypeError")
+
+
 def test_all_faults_are_told_at_once() -> None:
     assert len(faults("[trend_start, {name: donchian_breakout, timeframes: [2m], params: {length: 0}}]")) == 3
 

@@ -31,6 +31,7 @@ log = structlog.get_logger(service="analyze")
 
 Series = tuple[str, Timeframe]
 _RECENT_INTERVALS = 3
+_CHUNKS_A_STEP = 4
 
 
 class SignalStore(Protocol):
@@ -74,9 +75,9 @@ class AnalyzeParams:
     """How the service runs.
 
     ``poll_s``: how often it looks by itself. ``verify_s``: how often all bars ever read are compared with those stored.
-    ``chunk_bars``: how many bars of a series are read at once. ``checkpoint_bars``: bars between two checkpoints.
-    ``retry_s``: how long it waits for a database that does not answer. ``fault_retry_s``: after how long an analyzer
-    that failed is tried again.
+    ``chunk_bars``: how many bars of a series are read at once; of all series together four times as many.
+    ``checkpoint_bars``: bars between two checkpoints. ``retry_s``: how long it waits for a database that does not
+    answer. ``fault_retry_s``: after how long an analyzer that failed is tried again.
     """
 
     poll_s: float = 5.0
@@ -258,7 +259,8 @@ class Lane:
 
     async def _advance(self, seats: Sequence[_Seat]) -> set[Series]:
         """Read on; return the series of which there may be more."""
-        most = self._params.chunk_bars
+        # Those that have much to catch up with must not hold up those that follow the market.
+        most = max(1, min(self._params.chunk_bars, _CHUNKS_A_STEP * self._params.chunk_bars // max(1, len(seats))))
         asked: dict[tuple[Series, int | None], int] = {}
         for seat in seats:
             if seat.kept is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from escapement.analyzers import AnalyzerPlugin
 from escapement.core.analysis import AnalyzerKey
+from escapement.errors import ConfigurationError
 from escapement.model import Timeframe
 from escapement.services.lane import Planned, Series
 from escapement.services.reader import ReaderHere, ReaderInWorker
@@ -41,6 +42,21 @@ class Run:
             ReaderHere(plugin, params) if self.workers is None else ReaderInWorker(self.workers, self.named, params)
         )
         return Planned(key, reader, plugin.create(params).warm_up_bars)
+
+
+def check_can_be_made(run: Run) -> None:
+    """Make each analyzer once.
+
+    Raises:
+        ConfigurationError: that fails.
+    """
+    for params in run.params.values():
+        try:
+            run.plugin.create(params).warm_up_bars.__index__()
+        except Exception as error:
+            raise ConfigurationError(
+                f"analyzer {run.named} cannot be made with {params_text(params)}: {error!r}; repair it"
+            ) from error
 
 
 def params_text(params: Any) -> str:
