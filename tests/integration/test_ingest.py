@@ -25,7 +25,7 @@ from escapement.settings import Settings, load_settings
 from escapement.simulator import Simulator, SimulatorConfig, synthetic_trades
 from escapement.simulator.faults import Fault
 from escapement.storage import DBHandler
-from escapement.storage.completeness import gaps_between
+from escapement.storage.completeness import KeptGap, gaps_between
 
 CONTRACTS = ["CON.F.US.MES.M25", "CON.F.US.MNQ.M25"]
 TIMEFRAMES = [Timeframe.parse(text) for text in ("15s", "1m", "5m", "1h", "4h", "1d")]
@@ -222,3 +222,25 @@ async def test_a_full_buffer_pauses_reading_and_loses_nothing(tmp_path: Path) ->
         async with running(settings) as (ingestion, database):
             await complete(ingestion, simulator)
             assert await stored(database) == offline(trades)
+
+
+async def test_a_gap_of_which_the_venue_keeps_only_hours_stays_open_and_says_so(tmp_path: Path) -> None:
+    trades = list(synthetic_trades(CONTRACTS, date(2025, 3, 17), seed=7, per_minute=20))
+    close_ns = last_hour()[-1].at_ns
+    config = replace(
+        replayed(300),
+        begin_ns=close_ns - 600 * NS_PER_SECOND,
+        minutes_since_ns=dict.fromkeys(CONTRACTS, close_ns - 7_200 * NS_PER_SECOND),
+    )
+    async with (
+        Simulator(config, trades) as simulator,
+        running(settings_for(simulator, tmp_path, 300)) as (ingestion, database),
+        asyncio.timeout(60),
+    ):
+        gaps: list[KeptGap] = []
+        while not any(gap.reason for gap in gaps):
+            await asyncio.sleep(0.05)
+            gaps = await gaps_between(database, CONTRACTS[0], 0, 2 * close_ns)
+    assert ingestion.statistics().gaps_open == len(CONTRACTS)
+    assert [(gap.gap.cause, gap.open) for gap in gaps] == [(GapCause.START, True)]
+    assert "only hours" in gaps[0].reason

@@ -18,6 +18,7 @@ from escapement.services.venuebars import Reading, VenueBars
 
 _AN_HOUR_NS = 3_600 * NS_PER_SECOND
 _MOST_SEEN = 100
+_LONG_NS = 3 * _AN_HOUR_NS
 
 
 class Evidence:
@@ -85,6 +86,24 @@ class Evidence:
             for each in _stretches(absent):
                 finer |= (await self._venue.read_finer(each, now_ns)).bars
         return Reading(served, newest_ns), Reading(finer, newest_ns)
+
+    async def is_forgotten(self, roots: Sequence[Interval], reading: Reading, finer: Reading) -> bool:
+        """Whether the venue has dropped the small bars of a long stretch: it has none there, but has hours.
+
+        Raises:
+            GatewayError: the venue did not serve them.
+        """
+        run: list[Interval] = []
+        for root in [*roots, None]:
+            if root is not None and root.label_ns not in reading.bars and root.label_ns not in finer.bars:
+                run.append(root)
+                continue
+            if sum(each.end_ns - each.open_ns for each in run) >= _LONG_NS and await self._venue.has_hours(
+                run[0].open_ns, run[-1].end_ns - _AN_HOUR_NS
+            ):
+                return True
+            run = []
+        return False
 
     async def stored(self, from_ns: int, to_ns: int) -> dict[int, Bar]:
         """Return our smallest bars labelled in ``[from_ns, to_ns)`` by their label.

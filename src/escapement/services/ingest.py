@@ -430,10 +430,19 @@ class Ingestion:
                 # Nothing heard yet: bars of an earlier run are closed when no delay can explain the silence.
                 at_ns, received_ns = self._last_heard.get(contract_id, (now_ns - FURTHEST_AHEAD_NS, now_ns))
                 to_ns = at_ns + now_ns - received_ns - lag_ns
-                if self._observations[contract_id].is_blind:
-                    self._mark(contract_id, self._observations[contract_id].blind_since_ns, to_ns)
+                observation = self._observations[contract_id]
+                if observation.is_blind:
+                    self._mark(contract_id, observation.blind_since_ns, to_ns)
+                elif self._live:
+                    self._hear_close(contract_id, now_ns)
                 self._keep(self._aggregator.advance_to(to_ns, contract_id=contract_id))
             await asyncio.sleep((NS_PER_SECOND - (self._now_ns() - lag_ns) % NS_PER_SECOND) / NS_PER_SECOND + 0.001)
+
+    def _hear_close(self, contract_id: str, now_ns: int) -> None:
+        """A connection that has outlived a close by a minute has brought everything up to it."""
+        period = self._calendars[contract_id].period_before(now_ns)
+        if period is not None and period.close_ns + FURTHEST_AHEAD_NS <= now_ns:
+            self._observations[contract_id].hear(period.close_ns + self._params.tolerance_ns)
 
     async def _tell_sessions(self) -> None:
         """Keep the database's trading sessions ahead of the venue's time: they tell what is to be expected."""

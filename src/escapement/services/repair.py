@@ -150,6 +150,8 @@ class Repair:
         """Read the venue's bars into ``repaired``; return what cannot be told yet, or None."""
         now_ns = self._clock.now_ns()
         reading, finer = await self._evidence.read(roots, now_ns)
+        if await self._evidence.is_forgotten(roots, reading, finer):
+            return "the venue keeps no such small bars of then any more, only hours; see escapement history download"
         stored = await self._evidence.stored(roots[0].open_ns, roots[-1].end_ns)
         for root in roots:
             bar = reading.bars.get(root.label_ns) or finer.bars.get(root.label_ns)

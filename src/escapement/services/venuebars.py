@@ -20,6 +20,7 @@ log = structlog.get_logger(service="history")
 
 _MINUTE = Timeframe.parse("1m")
 _SECOND = Timeframe.parse("1s")
+_HOUR = Timeframe.parse("1h")
 _FURTHER_NS = 3_600 * NS_PER_SECOND
 # How long the venue keeps seconds is not documented.
 _FINER_NS = 20 * _FURTHER_NS
@@ -79,6 +80,14 @@ class VenueBars:
         except GatewayRefused as error:
             log.warning("seconds_refused", contract=self._contract_id, reason=str(error))
             return Reading({}, 0)
+
+    async def has_hours(self, from_ns: int, to_ns: int) -> bool:
+        """Whether the venue's store of hours has a bar that begins in ``[from_ns, to_ns)``, nanoseconds UTC.
+
+        Raises:
+            GatewayError: the venue did not serve them.
+        """
+        return bool(await self._history.bars(self._contract_id, _HOUR, from_ns, to_ns))
 
     async def last_trade_since(self, from_ns: int, now_ns: int) -> int | None:
         """Return when the newest bar of a second, or of what is kept, after ``from_ns`` began; None without any.
