@@ -18,7 +18,8 @@ mkdir -p build/compiled
 cp -R src/escapement build/compiled/
 find build/compiled -name __pycache__ -type d -prune -exec rm -rf {} +
 cd build/compiled
-modules=$(find escapement/core/analysis -name '*.py' ! -name '__init__.py' ! -name 'analyzer.py' | LC_ALL=C sort)
+# Analyzers only: what goes to worker processes in reading.py has to be pickled, and compiled records cannot be.
+modules=$(find escapement/core/analysis -name '*.py' ! -name '__init__.py' ! -name 'analyzer.py' ! -name 'reading.py' | LC_ALL=C sort)
 # shellcheck disable=SC2086 # one word for each module
 PYTHONPATH=. "$python" -m mypyc --strict --ignore-missing-imports $modules >mypyc.log 2>&1 || {
     cat mypyc.log >&2
