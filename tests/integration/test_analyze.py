@@ -180,20 +180,26 @@ def fork(process: subprocess.Popen[str], url: str) -> int:
     return int(process.stdout.readline())
 
 
+@pytest.mark.parametrize("revisions", [0, 15])
 async def test_killed_at_fifty_random_points_and_started_twice_it_leaves_what_an_uninterrupted_run_leaves(
-    url: str,
+    url: str, revisions: int
 ) -> None:
     chance = random.Random(7)
     bars = sorted((bar for series in SERIES for bar in walk(series, 1_000)), key=lambda bar: bar.start_ns)
-    portions = [bars[n * 60 : (n + 1) * 60] for n in range(50)]
+    to_revise = {chance.randrange(10, 50) for _ in range(revisions)}
     progress = set()
     with forks() as process:
         async with await DBHandler.open(url) as database:
-            for portion in portions:
+            for portion in range(50):
                 # Now and then a second one by mistake.
                 pids = [fork(process, url) for _ in range(chance.choice([1, 1, 2]))]
-                for n in range(0, len(portion), 20):
-                    await database.store_bars(portion[n : n + 20])
+                first = portion * 60
+                for n in range(first, first + 60, 20):
+                    await database.store_bars(bars[n : n + 20])
+                if portion in to_revise:
+                    place = chance.randrange(first)
+                    bars = revised(bars, place)
+                    await database.revise_bars([bars[place]])
                 await asyncio.sleep(chance.uniform(0.0, 0.2))
                 for pid in pids:
                     os.kill(pid, signal.SIGKILL)
@@ -201,8 +207,12 @@ async def test_killed_at_fifty_random_points_and_started_twice_it_leaves_what_an
             assert len(progress) > 25, "killed before anything was done"
             await analysis(database).catch_up()
             assert await holding(database) == expected(bars)
-            # Two at once may each read a bar; the second commit stores nothing.
-            assert {each.superseded_ns for each in await stored(database)} == {None}
+            signals = await stored(database)
+    if not revisions:
+        assert {each.superseded_ns for each in signals} == {None}
+        for key in {each.key for each in signals}:
+            mine = [each for each in signals if each.key == key]
+            assert [each.signal_id for each in mine] == sorted(each.signal_id for each in mine)
 
 
 async def test_two_at_once_by_mistake_store_what_one_would(url: str) -> None:
