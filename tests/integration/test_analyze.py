@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import random
@@ -23,10 +24,12 @@ from hypothesis import strategies as st
 import analysis_program
 from analysis_program import SERIES, analysis, instances
 from escapement.analyzers import find_analyzer
+from escapement.calendars import calendar_for_contract
 from escapement.core.analysis import TrendStartsParams
+from escapement.csvfiles import read_bars
 from escapement.errors import StorageUnavailable
 from escapement.model import Bar, Timeframe
-from escapement.moments import datetime_from_ns, ns_from_iso
+from escapement.moments import datetime_from_ns, iso_from_ns, ns_from_iso
 from escapement.services.analyze import CHANNELS, Analysis
 from escapement.services.lane import AnalyzeParams, Planned, Series
 from escapement.services.plan import Run
@@ -123,6 +126,38 @@ async def test_what_is_stored_is_found_as_offline_in_the_order_in_which_it_becam
         assert service.statistics().bars == 300 * len(instances())
         await analysis(database).catch_up()
         assert await stored(database) == signals
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("length", ["1d", "4h"])
+async def test_of_real_bars_the_table_holds_what_the_golden_files_say(url: str, shared: Path, length: str) -> None:
+    bars = list(read_bars(shared / "data" / f"mes_m25_{length}.csv", calendar_for_contract))
+    run = Run("trend_starts", find_analyzer("trend_starts"), {Timeframe.parse(length): TrendStartsParams()})
+
+    async def plan() -> list[Planned]:
+        return list(run.on([(bars[0].contract_id, bars[0].timeframe)]))
+
+    async with await DBHandler.open(url) as database:
+        service = Analysis(AnalysisStore(database), None, plan, AnalyzeParams(chunk_bars=3, checkpoint_bars=5))
+        for n in range(0, len(bars), 10):
+            await database.store_bars(bars[n : n + 10])
+            await service.catch_up()
+        found = [
+            (
+                iso_from_ns(each.trigger_start_ns),
+                iso_from_ns(each.bar_start_ns),
+                each.signal_type,
+                each.price,
+                each.rule,
+            )
+            for each in sorted(await stored(database), key=lambda each: each.signal_id)
+        ]
+    with (shared / "golden" / f"trend_starts_mes_m25_{length}.csv").open(encoding="utf-8") as file:
+        golden = [
+            (row["trigger_timestamp"], row["timestamp"], row["signal_type"], float(row["price"]), row["rule"])
+            for row in csv.DictReader(file)
+        ]
+    assert found == golden
 
 
 async def test_new_bars_wake_it_at_once(url: str) -> None:
@@ -430,6 +465,45 @@ async def test_an_analyzer_at_fault_is_told_and_holds_up_no_other_and_goes_on_wh
         assert [row[8] for row in sorted(rows, key=lambda row: row[4])] == [f"bar {n}" for n in range(1, 61)]
         _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks WHERE analyzer_id = 'moody'")
         assert fault == ""
+
+
+async def test_an_analyzer_that_does_not_read_its_own_snapshot_is_at_fault(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "moody.py"
+    file.write_text(MOODY.replace('self.count = state["count"]', "raise InvalidInput('no')"), encoding="utf-8")
+    file.write_text(f"from escapement.errors import InvalidInput\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    plugin = find_analyzer(str(file))
+    async with await DBHandler.open(url) as database, Workers(1) as workers:
+        await database.store_bars(walk(SERIES[0], 60))
+
+        async def plan() -> list[Planned]:
+            return list(Run(str(file), plugin, {MINUTE: plugin.params_type()}, workers=workers).on(SERIES[:1]))
+
+        service = Analysis(AnalysisStore(database), None, plan, AnalyzeParams(chunk_bars=10))
+        await service.catch_up()
+        assert (service.statistics().rewinds, service.statistics().faults) == (1, 1)
+        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks")
+        assert fault == "it does not read its own snapshot: no"
+
+
+async def test_an_analyzer_that_is_stuck_in_a_worker_holds_up_neither_others_nor_the_end(
+    url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "moody.py"
+    file.write_text(MOODY.replace("os.kill(os.getpid(), 9)", "__import__('time').sleep(1_000)"), encoding="utf-8")
+    (tmp_path / "die").touch()
+    plugin = find_analyzer(str(file))
+    bars = walk(SERIES[0], 60)
+    sound = Run("trend_starts", find_analyzer("trend_starts"), {MINUTE: TrendStartsParams()})
+    async with await DBHandler.open(url) as database, Workers(1) as workers:
+        await database.store_bars(bars)
+        stuck = Run(str(file), plugin, {MINUTE: plugin.params({"folder": str(tmp_path)})}, workers=workers)
+
+        async def plan() -> list[Planned]:
+            return [each for run in (stuck, sound) for each in run.on(SERIES[:1])]
+
+        service = Analysis(AnalysisStore(database), None, plan, AnalyzeParams(0.05, grace_s=0.2))
+        async with running(service):
+            await until_holding(database, [row for row in expected(bars) if row[0] == "trend_starts"])
 
 
 @pytest.mark.parametrize("times", ["once", "always"])

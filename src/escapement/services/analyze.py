@@ -77,6 +77,7 @@ class Analysis:
         self._shared = Lane(store, self._params, self._counts)
         self._lanes = [self._shared]
         self._known: set[AnalyzerKey] = set()
+        self._running: dict[int, asyncio.Task[None]] = {}
         self._revision_id = 0
         self._stopping = asyncio.Event()
 
@@ -113,10 +114,17 @@ class Analysis:
                 await self._stopping.wait()
                 for task in beside:
                     task.cancel()
-                for lane in self._lanes:
-                    lane.stop()
+                await self._end()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+    async def _end(self) -> None:
+        for lane in self._lanes:
+            lane.stop()
+        if self._running:
+            _, late = await asyncio.wait(self._running.values(), timeout=self._params.grace_s)
+            for task in late:
+                task.cancel()
 
     def _hear(self, channel: str, payload: str) -> None:
         for lane in self._lanes:
@@ -135,7 +143,6 @@ class Analysis:
 
     async def _poll(self, group: asyncio.TaskGroup) -> None:
         """Look for what nobody rang for, at first for everything."""
-        running: set[int] = set()
         verified = float("-inf")
         while True:
             try:
@@ -153,19 +160,18 @@ class Analysis:
             except StorageUnavailable as error:
                 log.warning("database_away", reason=str(error))
             for lane in self._lanes:
-                if id(lane) not in running:
-                    running.add(id(lane))
-                    group.create_task(lane.run())
+                if id(lane) not in self._running:
+                    self._running[id(lane)] = group.create_task(lane.run())
             await asyncio.sleep(self._params.poll_s)
 
     async def _seat(self) -> None:
         """Give each newly planned instance its place."""
-        planned = [each for each in await self._plan() if each.key not in self._known]
+        planned = {each.key: each for each in await self._plan() if each.key not in self._known}
         if not planned:
             return
-        await self._store.open([each.key for each in planned])
-        for each in planned:
-            self._known.add(each.key)
+        await self._store.open(list(planned))
+        for key, each in planned.items():
+            self._known.add(key)
             if each.reader.is_elsewhere:
                 lane = Lane(self._store, self._params, self._counts)
                 self._lanes.append(lane)

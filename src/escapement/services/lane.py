@@ -77,7 +77,8 @@ class AnalyzeParams:
     ``poll_s``: how often it looks by itself. ``verify_s``: how often all bars ever read are compared with those stored.
     ``chunk_bars``: how many bars of a series are read at once; of all series together four times as many.
     ``checkpoint_bars``: bars between two checkpoints. ``retry_s``: how long it waits for a database that does not
-    answer. ``fault_retry_s``: after how long an analyzer that failed is tried again.
+    answer. ``fault_retry_s``: after how long an analyzer that failed is tried again. ``grace_s``: how long what is
+    being read may take at the end.
     """
 
     poll_s: float = 5.0
@@ -86,6 +87,7 @@ class AnalyzeParams:
     checkpoint_bars: int = 100
     retry_s: float = 1.0
     fault_retry_s: float = 60.0
+    grace_s: float = 10.0
 
     def __post_init__(self) -> None:
         for name in ("poll_s", "verify_s", "chunk_bars", "checkpoint_bars", "retry_s", "fault_retry_s"):
@@ -107,12 +109,13 @@ class _Seat:
     """A planned instance at work.
 
     ``kept`` is None when its standing has to be read from the store; ``is_doubtful`` when what it read has to be
-    compared with what is stored.
+    compared with what is stored; ``is_rebuilt`` when a state that could not be read was made anew.
     """
 
     planned: Planned
     kept: Instance | None = None
     is_doubtful: bool = True
+    is_rebuilt: bool = False
     idle_until: float = 0.0
 
     @property
@@ -292,6 +295,10 @@ class Lane:
         try:
             reading = await planned.reader.read_on(kept.progress, rows, self._params.checkpoint_bars)
         except InvalidInput as error:
+            if seat.is_rebuilt:  # making it anew once more would never end
+                await self._leave_out(seat, kept, f"it does not read its own snapshot: {error}")
+                return None
+            seat.is_rebuilt = True
             log.warning("state_discarded", analyzer=planned.key.analyzer, reason=str(error))
             await self._put_back(seat, None, "rebuild")
             left.add(seat.series)

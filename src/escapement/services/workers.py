@@ -21,11 +21,12 @@ import structlog
 
 from escapement.analyzers import find_analyzer
 from escapement.core.analysis import Progress, Reading, StoredBar, read_on, restore
-from escapement.errors import AnalyzerFault
+from escapement.errors import AnalyzerFault, ConfigurationError
 
 log = structlog.get_logger(service="analyze")
 
 _ATTEMPTS = 3
+_BUSY_S = 60
 
 
 class Workers:
@@ -42,6 +43,9 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
+            processes = list(self._pool._processes.values())  # noqa: SLF001 - before Python 3.14 the only way to end them
+            for process in processes:
+                process.terminate()  # they hold nothing that counts, and may be stuck
             await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def read_on(
@@ -57,12 +61,20 @@ class Workers:
             pool = self._open()
             try:
                 call = pool.submit(_read_on, named, params, since, bars, checkpoint_bars)
-                return await asyncio.wrap_future(call)
+                return await self._result(named, asyncio.wrap_future(call))
             except BrokenProcessPool:
                 log.warning("worker_died", analyzer=named)
                 if self._pool is pool:  # another call may have made a new one already
                     self._pool = None
         raise AnalyzerFault(f"{named}: {_ATTEMPTS} worker processes in a row died while it read; see the system's log")
+
+    @staticmethod
+    async def _result(named: str, call: asyncio.Future[Reading]) -> Reading:
+        waited_s = 0
+        while not (await asyncio.wait([call], timeout=_BUSY_S))[0]:
+            waited_s += _BUSY_S
+            log.warning("worker_busy", analyzer=named, seconds=waited_s)
+        return call.result()
 
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -90,7 +102,10 @@ def _read_on(
     named: str, params: Mapping[str, object], since: Progress, bars: Sequence[StoredBar], checkpoint_bars: int
 ) -> Reading:
     # Parameters come as plain values: the class of a single file's parameters is not known here before it is loaded.
-    plugin = find_analyzer(named)
-    machine = plugin.create(plugin.params(params))
+    try:
+        plugin = find_analyzer(named)
+        machine = plugin.create(plugin.params(params))
+    except ConfigurationError as error:
+        raise AnalyzerFault(str(error)) from error
     restore(machine, since)
     return read_on(machine, since, bars, checkpoint_bars)
