@@ -147,7 +147,6 @@ async def test_of_real_bars_the_table_holds_what_the_golden_files_say(url: str, 
                 iso_from_ns(each.trigger_start_ns),
                 iso_from_ns(each.bar_start_ns),
                 each.signal_type,
-                each.price,
                 each.rule,
             )
             for each in sorted(await stored(database), key=lambda each: each.signal_id)
