@@ -127,19 +127,13 @@ class Analysis:
                 task.cancel()
 
     def _hear(self, channel: str, payload: str) -> None:
+        is_revised = channel == "bar_revisions"
+        named = _revised(payload) if is_revised else tuple(payload.rsplit(" ", 1))
         for lane in self._lanes:
-            match channel:
-                case "":
-                    lane.hear_all()
-                case "ohlc_bars":
-                    contract_id, _, timeframe = payload.rpartition(" ")
-                    lane.hear(contract_id, timeframe, is_revised=False)
-                case "bar_revisions":
-                    series = _revised(payload)
-                    if series is None:
-                        lane.hear_all()
-                    else:
-                        lane.hear(*series, is_revised=True)
+            if named is not None and len(named) == 2:
+                lane.hear(*named, is_revised=is_revised)
+            else:  # listening began, or somebody else rang
+                lane.hear_all()
 
     async def _poll(self, group: asyncio.TaskGroup) -> None:
         """Look for what nobody rang for, at first for everything."""

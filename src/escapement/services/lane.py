@@ -131,6 +131,7 @@ class Lane:
         self._params = params
         self._counts = counts
         self._seats: list[_Seat] = []
+        self._series: dict[tuple[str, str], Series] = {}
         self._due: set[Series] = set()
         self._revised: set[Series] = set()  # series of which everything read has to be compared with what is stored
         self._recent = False  # whether the newest bars of every series have to be compared
@@ -141,6 +142,7 @@ class Lane:
         """Give an instance its place; its bars are compared with those it read before it reads on."""
         seat = _Seat(planned)
         self._seats.append(seat)
+        self._series[planned.key.contract_id, str(planned.key.timeframe)] = seat.series
         self._due.add(seat.series)
         self._rung.set()
 
@@ -151,13 +153,12 @@ class Lane:
 
     def hear(self, contract_id: str, timeframe: str, *, is_revised: bool) -> None:
         """Take note that bars of a series were stored or revised."""
-        for seat in self._seats:
-            if contract_id == seat.planned.key.contract_id and timeframe == str(seat.planned.key.timeframe):
-                self._due.add(seat.series)
-                if is_revised:
-                    self._revised.add(seat.series)
-                self._rung.set()
-                return
+        series = self._series.get((contract_id, timeframe))
+        if series is not None:
+            self._due.add(series)
+            if is_revised:
+                self._revised.add(series)
+            self._rung.set()
 
     def hear_poll(self, revised: set[Series]) -> None:
         """Look at every series for new bars, and at those for revised ones."""
