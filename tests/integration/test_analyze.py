@@ -197,7 +197,7 @@ def forks() -> Iterator[subprocess.Popen[str]]:
         [sys.executable, analysis_program.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(analysis_program.__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     try:
         yield process
