@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import analysis_program
 from analysis_program import SERIES, analysis, instances
+from escapement import wiring
 from escapement.analyzers import find_analyzer
 from escapement.calendars import calendar_for_contract
 from escapement.core.analysis import TrendStartsParams
@@ -34,6 +35,7 @@ from escapement.services.analyze import CHANNELS, Analysis
 from escapement.services.lane import AnalyzeParams, Planned, Series
 from escapement.services.plan import Run
 from escapement.services.workers import Workers
+from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrate
 from escapement.storage.analysis import AnalysisStore, KeptSignal
 from escapement.storage.doorbell import Doorbell
@@ -570,6 +572,30 @@ def test_whatever_is_stored_revised_and_interrupted_the_signals_that_hold_are_th
                 assert await holding(database) == expected(list(bars.values()))
 
     asyncio.run(run())
+
+
+async def test_with_products_each_contract_is_analysed_from_when_it_is_kept(url: str) -> None:
+    chosen = load_settings(
+        environ={}, products=["MES"], timeframes=["1m"],
+        analyzers={"run": [{"name": "trend_starts", "contracts": ["MES"]}], "poll_seconds": 0.05},
+    )  # fmt: skip
+    old, new, other = (walk((f"CON.F.US.{code}", MINUTE), 100) for code in ("MES.H25", "MES.M25", "MNQ.M25"))
+    async with await DBHandler.open(url) as database, wiring.analysis(chosen, database) as service:
+        await database.track([old[0].contract_id], [MINUTE])
+        await database.store_bars(old)
+
+        def found_of(bars: Sequence[Bar]) -> Callable[[], Awaitable[bool]]:
+            async def found() -> bool:
+                return bars[0].contract_id in {row[1] for row in await holding(database)}
+
+            return found
+
+        async with running(service):
+            await until(found_of(old))
+            await database.store_bars([*new, *other])
+            await database.track([new[0].contract_id, other[0].contract_id], [MINUTE])
+            await until(found_of(new))
+        assert not await found_of(other)()
 
 
 async def test_signals_ring_when_they_come_and_when_they_go(url: str) -> None:
