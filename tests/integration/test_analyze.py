@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import analysis_program
+from analysed import ALL_BARS, MINUTE, expected, holding, revised, running, stored, until, until_holding, walk
 from analysis_program import SERIES, analysis, instances
 from escapement import wiring
 from escapement.analyzers import find_analyzer
@@ -30,88 +29,15 @@ from escapement.core.analysis import TrendStartsParams
 from escapement.csvfiles import read_bars
 from escapement.errors import StorageUnavailable
 from escapement.model import Bar, Timeframe
-from escapement.moments import datetime_from_ns, iso_from_ns, ns_from_iso
-from escapement.services.analyze import CHANNELS, Analysis
+from escapement.moments import datetime_from_ns, iso_from_ns
+from escapement.services.analyze import Analysis
 from escapement.services.lane import AnalyzeParams, Planned, Series
 from escapement.services.plan import Run
 from escapement.services.workers import Workers
 from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrate
-from escapement.storage.analysis import AnalysisStore, KeptSignal
-from escapement.storage.doorbell import Doorbell
+from escapement.storage.analysis import AnalysisStore
 from escapement.storage.embedded import embedded_server, revive
-
-MINUTE = Timeframe.parse("1m")
-START = ns_from_iso("2025-03-17T13:30:00Z")
-Row = tuple[str, str, str, str, int, int, int, float, str]
-
-
-def walk(series: Series, count: int, seed: int = 1) -> list[Bar]:
-    """A random walk in quarter points that turns often, so that signals are many."""
-    chance = random.Random(f"{seed} {series}")
-    contract_id, timeframe = series
-    found, price = [], 22_000
-    for n in range(count):
-        prices = [price := price + chance.randint(-6, 6) for _ in range(4)]
-        high, low = max(prices) / 4, min(prices) / 4
-        start = START + n * timeframe.length_ns
-        found.append(
-            Bar(contract_id, timeframe, start, start + timeframe.length_ns, prices[0] / 4, high, low, prices[3] / 4, n)
-        )
-    return found
-
-
-def expected(bars: Sequence[Bar], planned: Sequence[Planned] | None = None) -> list[Row]:
-    """What each analyzer says when it reads the bars once, in one go, without any database."""
-    rows = []
-    for each in instances() if planned is None else planned:
-        key = each.key
-        plugin = find_analyzer(key.analyzer)
-        machine = plugin.create(plugin.params(json.loads(key.params)))
-        for bar in sorted(bars, key=lambda bar: bar.start_ns):
-            if (bar.contract_id, bar.timeframe) == (key.contract_id, key.timeframe):
-                rows += [
-                    (key.analyzer, key.contract_id, str(key.timeframe), found.signal_type, found.bar_start_ns,
-                     found.trigger_start_ns, found.known_at_ns, found.price, found.rule)
-                    for found in (*machine.push(bar), *machine.advance(bar.end_ns))
-                ]  # fmt: skip
-    return sorted(rows)
-
-
-async def stored(database: DBHandler) -> list[KeptSignal]:
-    return await AnalysisStore(database).signals(superseded=True)
-
-
-async def holding(database: DBHandler) -> list[Row]:
-    return sorted(
-        (each.key.analyzer, each.key.contract_id, str(each.key.timeframe), each.signal_type, each.bar_start_ns,
-         each.trigger_start_ns, each.known_at_ns, each.price, each.rule)
-        for each in await AnalysisStore(database).signals()
-    )  # fmt: skip
-
-
-async def until_holding(database: DBHandler, rows: list[Row]) -> None:
-    found: list[Row] = []
-    try:
-        async with asyncio.timeout(30):
-            while (found := await holding(database)) != rows:  # noqa: ASYNC110 - the table is in another process
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        assert found == rows
-
-
-@asynccontextmanager
-async def running(*services: Analysis) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(service.run()) for service in services]
-    try:
-        yield
-    finally:
-        for service in services:
-            service.stop()
-        await asyncio.gather(*tasks)
-
-
-ALL_BARS = [bar for series in SERIES for bar in walk(series, 300)]
 
 
 async def test_what_is_stored_is_found_as_offline_in_the_order_in_which_it_became_known(url: str) -> None:
@@ -261,14 +187,6 @@ async def test_two_at_once_by_mistake_store_what_one_would(url: str) -> None:
         assert len(await stored(database)) == len(expected(ALL_BARS))
 
 
-def revised(bars: Sequence[Bar], *places: int) -> list[Bar]:
-    found = list(bars)
-    for place in places:
-        bar = found[place]
-        found[place] = replace(bar, high=bar.high + 30, close=bar.high + 25, volume=bar.volume + 1)
-    return found
-
-
 @pytest.mark.parametrize("bell", [True, False])
 async def test_a_revised_bar_supersedes_what_no_longer_holds_and_adds_what_does(url: str, *, bell: bool) -> None:
     series = SERIES[0]
@@ -356,185 +274,6 @@ async def test_bars_dropped_at_the_beginning_leave_their_signals_as_they_are(url
         assert {each.superseded_ns for each in await stored(database)} == {None}
 
 
-MOODY = '''
-"""Says every close, and has its moods."""
-
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
-from escapement.model import Signal
-
-
-@dataclass(frozen=True)
-class MoodyParams:
-    folder: str = ""
-
-
-class Moody:
-    name = "moody"
-    version = 1
-    params_type = MoodyParams
-    warm_up_bars = 0
-
-    def __init__(self, params=None):
-        self.folder = Path((params or MoodyParams()).folder)
-        self.count = 0
-
-    def push(self, bar):
-        self.count += 1
-        if self.count == 30 and (self.folder / "die").exists():
-            if (self.folder / "once").exists():
-                (self.folder / "die").unlink()
-            os.kill(os.getpid(), 9)
-        if self.count == 30 and (self.folder / "raise").exists():
-            raise RuntimeError("not today")
-        if self.count == 30 and (self.folder / "lie").exists():
-            return [Signal("moody", bar.contract_id, bar.timeframe, "close", bar.start_ns, 0, bar.end_ns, 1.0, "")]
-        return [
-            Signal("moody", bar.contract_id, bar.timeframe, "close", bar.start_ns, bar.start_ns, bar.end_ns, bar.close,
-                   f"bar {self.count}")
-        ]
-
-    def advance(self, to_ns):
-        return ()
-
-    def snapshot(self):
-        return {"count": float("nan") if (self.folder / "nan").exists() else self.count}
-
-    def restore(self, state):
-        self.count = state["count"]
-'''
-
-
-@asynccontextmanager
-async def moody_and_other(database: DBHandler, folder: Path, workers: Workers | None) -> AsyncIterator[Analysis]:
-    """A service of an analyzer in a single file, and of one that is sound."""
-    file = folder / "moody.py"
-    file.write_text(MOODY, encoding="utf-8")
-    plugin = find_analyzer(str(file))
-    moody = Run(str(file), plugin, {MINUTE: plugin.params({"folder": str(folder)})}, workers=workers)
-    sound = Run("trend_starts", find_analyzer("trend_starts"), {MINUTE: TrendStartsParams()}, workers=None)
-
-    async def plan() -> list[Planned]:
-        return [each for run in (moody, sound) for each in run.on(SERIES[:1])]
-
-    service = Analysis(
-        AnalysisStore(database),
-        Doorbell(database, CHANNELS),
-        plan,
-        AnalyzeParams(0.05, chunk_bars=10, fault_retry_s=0.3),
-    )
-    async with running(service):
-        yield service
-
-
-def counted(rows: Sequence[Row], name: str) -> int:
-    return sum(row[0] == name for row in rows)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110 - the table is in another process
-            await asyncio.sleep(0.02)
-
-
-@pytest.mark.parametrize("mood", ["raise", "lie", "nan"])
-async def test_an_analyzer_at_fault_is_told_and_holds_up_no_other_and_goes_on_when_mended(
-    url: str, tmp_path: Path, mood: str
-) -> None:
-    bars = walk(SERIES[0], 60)
-    sound = [row for row in expected(bars) if row[0] == "trend_starts"]
-    (tmp_path / mood).touch()
-    async with await DBHandler.open(url) as database, moody_and_other(database, tmp_path, None) as service:
-        await database.store_bars(bars)
-
-        async def sound_is_done() -> bool:
-            return counted(await holding(database), "trend_starts") == len(sound) and service.statistics().faults > 1
-
-        await until(sound_is_done)
-        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks WHERE analyzer_id = 'moody'")
-        assert re.search({"raise": "not today", "lie": "trigger_start_ns", "nan": "no plain JSON"}[mood], str(fault))
-        assert counted(await holding(database), "moody") <= 29
-        (tmp_path / mood).unlink()
-
-        async def all_is_done() -> bool:
-            return counted(await holding(database), "moody") == len(bars)
-
-        await until(all_is_done)
-        rows = [row for row in await holding(database) if row[0] == "moody"]
-        assert [row[8] for row in sorted(rows, key=lambda row: row[4])] == [f"bar {n}" for n in range(1, 61)]
-        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks WHERE analyzer_id = 'moody'")
-        assert fault == ""
-
-
-async def test_an_analyzer_that_does_not_read_its_own_snapshot_is_at_fault(url: str, tmp_path: Path) -> None:
-    file = tmp_path / "moody.py"
-    file.write_text(MOODY.replace('self.count = state["count"]', "raise InvalidInput('no')"), encoding="utf-8")
-    file.write_text(f"from escapement.errors import InvalidInput\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
-    plugin = find_analyzer(str(file))
-    async with await DBHandler.open(url) as database, Workers(1) as workers:
-        await database.store_bars(walk(SERIES[0], 60))
-
-        async def plan() -> list[Planned]:
-            return list(Run(str(file), plugin, {MINUTE: plugin.params_type()}, workers=workers).on(SERIES[:1]))
-
-        service = Analysis(AnalysisStore(database), None, plan, AnalyzeParams(chunk_bars=10))
-        await service.catch_up()
-        assert (service.statistics().rewinds, service.statistics().faults) == (1, 1)
-        _, ((fault,),) = await database.read("SELECT fault FROM analyzer_watermarks")
-        assert fault == "it does not read its own snapshot: no"
-
-
-async def test_an_analyzer_that_is_stuck_in_a_worker_holds_up_neither_others_nor_the_end(
-    url: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "moody.py"
-    file.write_text(MOODY.replace("os.kill(os.getpid(), 9)", "__import__('time').sleep(1_000)"), encoding="utf-8")
-    (tmp_path / "die").touch()
-    plugin = find_analyzer(str(file))
-    bars = walk(SERIES[0], 60)
-    sound = Run("trend_starts", find_analyzer("trend_starts"), {MINUTE: TrendStartsParams()})
-    async with await DBHandler.open(url) as database, Workers(1) as workers:
-        await database.store_bars(bars)
-        stuck = Run(str(file), plugin, {MINUTE: plugin.params({"folder": str(tmp_path)})}, workers=workers)
-
-        async def plan() -> list[Planned]:
-            return [each for run in (stuck, sound) for each in run.on(SERIES[:1])]
-
-        service = Analysis(AnalysisStore(database), None, plan, AnalyzeParams(0.05, grace_s=0.2))
-        async with running(service):
-            await until_holding(database, [row for row in expected(bars) if row[0] == "trend_starts"])
-
-
-@pytest.mark.parametrize("times", ["once", "always"])
-async def test_a_worker_process_that_dies_costs_nothing_but_the_call(url: str, tmp_path: Path, times: str) -> None:
-    bars = walk(SERIES[0], 60)
-    (tmp_path / "die").touch()
-    (tmp_path / times).touch()
-    async with (
-        await DBHandler.open(url) as database, Workers(1) as workers,
-        moody_and_other(database, tmp_path, workers) as service,
-    ):  # fmt: skip
-        await database.store_bars(bars)
-
-        async def is_told() -> bool:
-            return times == "once" or service.statistics().faults > 0
-
-        await until(is_told)
-        if times == "always":
-            assert counted(await holding(database), "moody") == 20
-            (tmp_path / "once").touch()
-
-        async def all_is_done() -> bool:
-            return counted(await holding(database), "moody") == len(bars)
-
-        await until(all_is_done)
-        assert not (tmp_path / "die").exists()
-        rows = [row for row in await holding(database) if row[0] == "moody"]
-        assert [row[8] for row in sorted(rows, key=lambda row: row[4])] == [f"bar {n}" for n in range(1, 61)]
-
-
 async def test_in_worker_processes_the_same_is_found(url: str) -> None:
     async with await DBHandler.open(url) as database, Workers(2) as workers:
         await database.store_bars(ALL_BARS[::2])
@@ -617,25 +356,6 @@ async def test_signals_ring_when_they_come_and_when_they_go(url: str) -> None:
         await listener.execute("SELECT 1")
         assert heard == []
     await listener.close()
-
-
-async def test_another_version_reads_everything_anew_and_leaves_the_old_signals_alone(url: str, tmp_path: Path) -> None:
-    bars = walk(SERIES[0], 60)
-    async with await DBHandler.open(url) as database:
-        await database.store_bars(bars)
-        for version in (1, 2):
-            file = tmp_path / f"moody{version}.py"
-            file.write_text(MOODY.replace("version = 1", f"version = {version}"), encoding="utf-8")
-            plugin = find_analyzer(str(file))
-            run = Run(str(file), plugin, {MINUTE: plugin.params_type()})
-
-            async def plan(run: Run = run) -> list[Planned]:
-                return list(run.on(SERIES[:1]))
-
-            await Analysis(AnalysisStore(database), None, plan).catch_up()
-        signals = await stored(database)
-        assert sorted(each.key.version for each in signals) == [1] * 60 + [2] * 60
-        assert {each.superseded_ns for each in signals} == {None}
 
 
 def kill_and_revive(data_dir: Path) -> None:
