@@ -148,6 +148,24 @@ def test_worker_processes_end_with_it_however_it_ends(tmp_path: Path, url: str, 
         assert left == []
 
 
+@EMBEDDED
+def test_an_analyzer_that_fails_is_told_by_the_exit_code_of_once(tmp_path: Path, url: str) -> None:
+    store(url, walk(20))
+    made = run(tmp_path, url, "analyzers", "new", "my_rules")
+    assert made.returncode == 0
+    file = tmp_path / "my_rules.py"
+    text = file.read_text(encoding="utf-8")
+    for broken in (False, True):
+        if broken:
+            file.write_text(
+                text.replace("self._closes.append(bar.close)", "1 / 0").replace("= 1  # raise", "= 2  # raise")
+            )
+        answer = run(tmp_path, url, "analyze", "--once", ESCAPEMENT_ANALYZERS__RUN="my_rules.py")
+        assert answer.returncode == int(broken)
+        assert ("ZeroDivisionError" in answer.stderr) == broken
+    assert {row["version"] for row in listed(tmp_path, url, "--analyzer", "my_rules")} == {1}
+
+
 def test_what_cannot_run_is_refused_before_anything_is_started(tmp_path: Path) -> None:
     for variables, fault in (
         ({"ESCAPEMENT_ANALYZERS__RUN": "trend_stars"}, "did you mean trend_starts?"),

@@ -12,6 +12,7 @@ import typer
 
 from escapement import wiring
 from escapement.cli import app, settings_of
+from escapement.services.analyze import AnalyzeStatistics
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="analyze")
@@ -20,7 +21,9 @@ log = structlog.get_logger(service="analyze")
 @app.command()
 def analyze(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Analyse what is stored, then end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Analyse what is stored, then end; exit code 1 when an analyzer failed.")
+    ] = False,
 ) -> None:
     """Store the signals that the configured analyzers find in stored bars until SIGTERM or Ctrl-C."""
     settings = settings_of(context)
@@ -28,10 +31,12 @@ def analyze(
     wiring.analyzer_runs(settings)
     if not settings.products:
         wiring.contract_calendars(settings.contracts)
-    asyncio.run(_analyze(settings, once=once))
+    statistics = asyncio.run(_analyze(settings, once=once))
+    if once and statistics.faults:
+        raise typer.Exit(1)
 
 
-async def _analyze(settings: Settings, *, once: bool) -> None:
+async def _analyze(settings: Settings, *, once: bool) -> AnalyzeStatistics:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,4 +52,6 @@ async def _analyze(settings: Settings, *, once: bool) -> None:
         log.info("analyze_started", analyzers=names, timeframes=[str(each) for each in settings.timeframes])
         if not stopping.is_set():
             await (service.catch_up() if once else service.run())
-        log.info("analyze_stopped", **asdict(service.statistics()))
+        statistics = service.statistics()
+        log.info("analyze_stopped", **asdict(statistics))
+        return statistics

@@ -86,11 +86,13 @@ class Analysis:
         return AnalyzeStatistics(**self._counts)
 
     def stop(self) -> None:
-        """Ask for an orderly end: what is being read is committed, ``run`` returns."""
+        """Ask for an orderly end: what is being read is committed, ``run`` or ``catch_up`` returns."""
         self._stopping.set()
+        for lane in self._lanes:
+            lane.stop()
 
     async def catch_up(self) -> None:
-        """Analyse what is stored and return.
+        """Analyse what is stored and return; analyzers at fault are left out.
 
         Raises:
             StorageError: the database does not answer or refuses.

@@ -147,7 +147,7 @@ class Lane:
         self._rung.set()
 
     def stop(self) -> None:
-        """Let ``run`` return after the commit at hand."""
+        """Let ``run`` and ``run_out`` return after the commit at hand."""
         self._stopped = True
         self._rung.set()
 
@@ -190,12 +190,12 @@ class Lane:
                 await asyncio.sleep(self._params.retry_s)
 
     async def run_out(self) -> None:
-        """Step until there is nothing to read.
+        """Step until there is nothing to read, or until stopped.
 
         Raises:
             StorageError: the database does not answer or refuses.
         """
-        while await self.step():
+        while not self._stopped and await self.step():
             pass
 
     async def step(self) -> bool:
