@@ -86,6 +86,8 @@ class Observation:
             # Found to have begun earlier: the first row stays, and ends with the other.
             self._open[_key(self._lasting)] = self._lasting
         self._lasting = Gap(self._contract_id, begins_ns - begins_ns % _GRAIN_NS, None, cause, detail)
+        # One of the same beginning and cause that has ended goes on with it.
+        self._open.pop(_key(self._lasting), None)
         self._news[_key(self._lasting)] = self._lasting
 
     def see(self, from_ns: int) -> None:
