@@ -101,14 +101,6 @@ class FrameSink(Protocol):
 class BarStore(Protocol):
     """Where completed bars are kept."""
 
-    async def store_bars(self, bars: Sequence[Bar]) -> int:
-        """Store bars that are not there yet, in one round trip and one transaction; return how many were new."""
-        ...
-
-    async def latest_bar(self, contract_id: str, timeframe: Timeframe) -> Bar | None:
-        """Return the newest stored bar, or None."""
-        ...
-
     async def bars_between(self, contract_id: str, timeframe: Timeframe, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """Return stored bars whose timestamp lies in ``[from_ns, to_ns)``, oldest first."""
         ...
@@ -119,12 +111,4 @@ class StateStore(Protocol):
 
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name`` (plain JSON data), or None."""
-        ...
-
-    async def save_state(self, name: str, state: Mapping[str, object]) -> None:
-        """Replace the state saved under ``name``."""
-        ...
-
-    async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
-        """Store bars and state in one transaction; return how many bars were new."""
         ...

@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from programs import program, wait_for
+
 CONTRACT = "CON.F.US.MES.M25"
-
-
-@contextmanager
-def program(folder: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ESCAPEMENT_", "DATABASE_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "escapement", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-        env={**plain, "ESCAPEMENT_DATA_DIR": str(folder / "data"), **variables},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(process: subprocess.Popen[str], stream: str, pattern: str) -> str:
-    """Read lines until one matches; the program's end without it is a failure. pytest's timeout bounds the wait."""
-    lines = []
-    for line in getattr(process, stream):
-        lines.append(line)
-        found = re.search(pattern, line)
-        if found:
-            return found[found.lastindex or 0]
-    raise AssertionError(f"no {pattern!r} in {''.join(lines)}")
 
 
 def counts(folder: Path) -> list[str]:

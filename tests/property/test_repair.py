@@ -92,9 +92,10 @@ class Ingested:
                 self.stored[bar.timeframe, bar.start_ns] = replace(bar, source=BarSource.HISTORY)
         mended = []
         for smaller, larger in self.rebuild.steps:
+            parts = [bar for (timeframe, _), bar in self.stored.items() if timeframe == smaller]
+            groups = self.rebuild.grouped(larger, parts)
             for interval in self.rebuild.overlapping(larger, repaired, roots):
-                parts = [bar for (timeframe, _), bar in self.stored.items() if timeframe == smaller]
-                bar = self.rebuild.merged(larger, interval, parts)
+                bar = self.rebuild.merged(larger, interval, groups.get(interval, []))
                 if bar is None:
                     continue
                 observed = not any(touches(gap, interval) for gap in self.open)

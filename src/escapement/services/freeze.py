@@ -6,6 +6,7 @@ A quiet market raises nothing: only a trade that the venue has in its history, a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ log = structlog.get_logger(service="freeze")
 
 _GRACE_S = 2.0
 _LEAST_GRACE_S = 1.0
+# Our seconds between two renewals that brought no trade; the comparison of bars finds what is missed meanwhile.
+_RENEW_EACH_S = 60.0
+_RENEW_AT_MOST_EACH_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ class FreezeWatch:
         self._counts = counts
         self._asked_ns = 0
         self._quiet_s = params.silence_s
+        self._renewed_for_ns = 0
+        self._renew_not_before_s = 0.0
+        self._renew_each_s = _RENEW_EACH_S
         self.last_trade_ns = 0
 
     async def run(self) -> None:
@@ -105,10 +112,26 @@ class FreezeWatch:
                 self._quiet_s = min(2 * self._quiet_s, self._params.longest_s)
                 continue
             self._quiet_s = self._params.silence_s
+            if not self._may_renew():
+                log.warning("feed_still_frozen", contract=self._contract_id, last_trade_ns=since_ns)
+                continue
             self._counts["alarms"] += 1
             log.error("feed_frozen", contract=self._contract_id, last_trade_ns=since_ns, venue_trade_ns=missed_ns)
             self._lose(GapCause.FREEZE, since_ns)
             await self._feed.renew(f"frozen: {self._contract_id} traded and nothing came")
+
+    def _may_renew(self) -> bool:
+        """Whether another connection may help: one contract that is never served must not cut off all others."""
+        now_s = time.monotonic()
+        if self.last_trade_ns > self._renewed_for_ns:
+            self._renew_each_s = _RENEW_EACH_S
+        elif now_s < self._renew_not_before_s:
+            return False
+        else:
+            self._renew_each_s = min(2 * self._renew_each_s, _RENEW_AT_MOST_EACH_S)
+        self._renewed_for_ns = self.last_trade_ns
+        self._renew_not_before_s = now_s + self._renew_each_s
+        return True
 
     def _silent_since(self) -> int | None:
         """Return since when nothing came although it should be asked whether something ought to have."""

@@ -37,6 +37,9 @@ from escapement.services.venuebars import VenueBars
 log = structlog.get_logger(service="ingest")
 
 FURTHEST_AHEAD_NS = 60 * NS_PER_SECOND
+_ASLEEP_NS = 10 * NS_PER_SECOND
+# Calls to the venue's history, each contract's in turn, leave half of what it allows for repairs.
+_S_A_CONTRACT = 2.0
 _AHEAD_NS = 7 * 86_400 * NS_PER_SECOND
 
 
@@ -133,6 +136,9 @@ class Ingestion:
             state_interval_s=params.state_interval_s, patience_s=params.repair.patience_s if history else 0.0,
         )  # fmt: skip
         self._counts: Counter[str] = Counter()
+        least_s = _S_A_CONTRACT * len(self._calendars)
+        self._compare = replace(params.compare, every_s=max(params.compare.every_s, least_s))
+        self._freeze = replace(params.freeze, longest_s=max(params.freeze.longest_s, least_s))
         self._beside: list[Repair | Comparison | FreezeWatch] = []
         self._watches: dict[str, FreezeWatch] = {}
         if history is not None:
@@ -164,13 +170,13 @@ class Ingestion:
             self._miss_since(contract_id, cause, since_ns)
 
         watch = FreezeWatch(
-            contract_id, calendar, venue, self._feed, self._clock, params.freeze.within(rebuild.root), listening_since,
+            contract_id, calendar, venue, self._feed, self._clock, self._freeze.within(rebuild.root), listening_since,
             lose, counts=self._counts,
         )  # fmt: skip
         self._watches[contract_id] = watch
         self._beside += [
             Repair(evidence, self._aggregator, self._ledger, self._clock, params.repair, self._counts),
-            Comparison(evidence, self._ledger, self._clock, params.compare, self._counts),
+            Comparison(evidence, self._ledger, self._clock, self._compare, self._counts),
             watch,
         ]
 
@@ -423,8 +429,12 @@ class Ingestion:
     async def _watch_clock(self) -> None:
         """Wake just after each whole second, where intraday bars end, and close what the stream left open."""
         lag_ns = int(self._params.quiet_close_s * NS_PER_SECOND)
+        awake_since_ns = last_ns = self._now_ns()
         while True:
             now_ns = self._now_ns()
+            if now_ns - last_ns > _ASLEEP_NS:
+                awake_since_ns = now_ns
+            last_ns = now_ns
             for contract_id in () if self._paused else self._observations:
                 # From what the venue said last, so that neither a wrong clock here nor a slow way makes trades late.
                 # Nothing heard yet: bars of an earlier run are closed when no delay can explain the silence.
@@ -434,14 +444,14 @@ class Ingestion:
                 if observation.is_blind:
                     self._mark(contract_id, observation.blind_since_ns, to_ns)
                 elif self._live:
-                    self._hear_close(contract_id, now_ns)
+                    self._hear_close(contract_id, awake_since_ns, now_ns)
                 self._keep(self._aggregator.advance_to(to_ns, contract_id=contract_id))
             await asyncio.sleep((NS_PER_SECOND - (self._now_ns() - lag_ns) % NS_PER_SECOND) / NS_PER_SECOND + 0.001)
 
-    def _hear_close(self, contract_id: str, now_ns: int) -> None:
-        """A connection that has outlived a close by a minute has brought everything up to it."""
+    def _hear_close(self, contract_id: str, awake_since_ns: int, now_ns: int) -> None:
+        """A connection that has outlived a close by a minute, while we were awake, has brought everything up to it."""
         period = self._calendars[contract_id].period_before(now_ns)
-        if period is not None and period.close_ns + FURTHEST_AHEAD_NS <= now_ns:
+        if period is not None and awake_since_ns < period.close_ns <= now_ns - FURTHEST_AHEAD_NS:
             self._observations[contract_id].hear(period.close_ns + self._params.tolerance_ns)
 
     async def _tell_sessions(self) -> None:

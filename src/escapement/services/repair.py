@@ -199,37 +199,39 @@ class Repair:
         for smaller, larger in self._rebuild.steps:
             complete: Bars = {}
             in_progress = []
+            parts = await self._parts(smaller, affected[larger], known.get(smaller, {}), watermark_ns)
+            groups = self._rebuild.grouped(larger, parts.values())
             for interval in affected[larger]:
-                parts = await self._stored_parts(smaller, interval) | {
-                    label_ns: bar
-                    for label_ns, bar in known.get(smaller, {}).items()
-                    if interval.open_ns < bar.end_ns <= interval.end_ns
-                }
-                parts = {label_ns: bar for label_ns, bar in parts.items() if bar.end_ns <= watermark_ns}
+                own = groups.get(interval, [])
                 if interval.end_ns > watermark_ns:
-                    in_progress.append((interval, parts))
+                    in_progress.append((interval, {bar.start_ns: bar for bar in own}))
                     continue
-                bar = self._rebuild.merged(larger, interval, parts.values())
+                bar = self._rebuild.merged(larger, interval, own)
                 if bar is not None and bar.whole and self._is_observed(interval, besides=gaps):
                     complete[bar.start_ns] = bar
             known[larger] = complete
             made[larger] = _Larger(complete, in_progress)
         return made
 
-    async def _stored_parts(self, smaller: Timeframe, interval: Interval) -> Bars:
+    async def _parts(self, smaller: Timeframe, affected: Sequence[Interval], repaired: Bars, watermark_ns: int) -> Bars:
+        """Return the completed bars of ``smaller`` from the first to the last affected interval, as repaired."""
+        if not affected:
+            return {}
         wide_ns = 0 if smaller.is_intraday else _WIDE_NS
-        from_ns, to_ns = interval.open_ns - wide_ns, interval.end_ns + wide_ns
+        from_ns, to_ns = affected[0].open_ns - wide_ns, affected[-1].end_ns + wide_ns
         stored = await self._ledger.store.bars_between(self._contract_id, smaller, from_ns, to_ns)
         waiting = self._ledger.all_lacking(self._contract_id, smaller)
-        return {bar.start_ns: bar for bar in [*waiting, *stored] if interval.open_ns < bar.end_ns <= interval.end_ns}
+        found = {bar.start_ns: bar for bar in [*waiting, *stored]} | repaired
+        return {start_ns: bar for start_ns, bar in found.items() if bar.end_ns <= watermark_ns}
 
     def _mend(self, made: dict[Timeframe, _Larger], fresh: Sequence[Bar]) -> None:
         """Make the bars in progress anew from all completed bars below them; nothing may be awaited here."""
         mended = []
         for smaller, larger in self._rebuild.steps:
+            new = self._rebuild.grouped(larger, (bar for bar in fresh if bar.timeframe == smaller))
             for interval, parts in made[larger].parts_in_progress:
-                new = {bar.start_ns: bar for bar in fresh if bar.timeframe == smaller}
-                bar = self._rebuild.merged(larger, interval, (parts | new).values())
+                own = parts | {bar.start_ns: bar for bar in new.get(interval, ())}
+                bar = self._rebuild.merged(larger, interval, own.values())
                 if bar is not None:
                     mended.append(bar if bar.whole and self._is_observed(interval) else replace(bar, whole=False))
         left = [(gap.begins_ns, gap.ends_ns or gap.begins_ns + 1) for gap in self._observation.gaps]

@@ -22,7 +22,6 @@ _COLUMNS = (
     "ends_at", "whole", "source",
 )  # fmt: skip
 _INSERT = queries.load("insert_bars")
-_INSERT_WITH_STATE = queries.load("insert_bars_with_state")
 _INSERT_NEW = queries.load("insert_new_bars")
 _INSERT_STAGED = queries.load("insert_staged_bars")
 _CREATE_STAGING = queries.load("create_staging")
@@ -114,16 +113,6 @@ class DBHandler:
                 async with self._pool.acquire() as connection, connection.transaction():
                     return await _copy(connection, bars)
             return int(await self._pool.fetchval(_INSERT, *_columns(bars)))
-
-    async def store_bars_and_state(self, bars: Sequence[Bar], name: str, state: Mapping[str, object]) -> int:
-        """Store bars and a stage's state in one transaction; return how many bars were new or replaced."""
-        text = orjson.dumps(state).decode()
-        with translated():
-            if len(bars) >= COPY_FROM:
-                async with self._pool.acquire() as connection, connection.transaction():
-                    await connection.execute(_SAVE_STATE, name, text)
-                    return await _copy(connection, bars)
-            return int(await self._pool.fetchval(_INSERT_WITH_STATE, *_columns(bars), name, text))
 
     async def store_observed(
         self,
@@ -267,11 +256,6 @@ class DBHandler:
             return None
         state: dict[str, object] = orjson.loads(text)
         return state
-
-    async def save_state(self, name: str, state: Mapping[str, object]) -> None:
-        """Replace the state saved under ``name`` by plain JSON data."""
-        with translated():
-            await self._pool.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
 
 
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:

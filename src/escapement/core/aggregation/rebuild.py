@@ -57,12 +57,21 @@ class Rebuild:
                     found.add(before)
         return sorted((interval for interval in found if interval is not None), key=_by_open)
 
-    def merged(self, timeframe: Timeframe, interval: Interval, parts: Iterable[Bar]) -> Bar | None:
-        """Return the bar of ``interval`` made of those smaller bars that lie in it; None without any."""
-        own = [part for part in parts if self._calendar.interval(timeframe, part.end_ns - 1) == interval]
+    def grouped(self, timeframe: Timeframe, bars: Iterable[Bar]) -> dict[Interval, list[Bar]]:
+        """Return smaller bars by the interval of ``timeframe`` that they lie in."""
+        groups: dict[Interval, list[Bar]] = {}
+        for bar in bars:
+            interval = self._calendar.interval(timeframe, bar.end_ns - 1)
+            if interval is not None:
+                groups.setdefault(interval, []).append(bar)
+        return groups
+
+    @staticmethod
+    def merged(timeframe: Timeframe, interval: Interval, parts: Iterable[Bar]) -> Bar | None:
+        """Return the bar of ``interval`` made of the smaller bars that lie in it; None without any."""
+        own = sorted(parts, key=_by_end)
         if not own:
             return None
-        own.sort(key=_by_end)
         return Bar(
             own[0].contract_id, timeframe, interval.label_ns, interval.end_ns,
             own[0].open, max(part.high for part in own), min(part.low for part in own), own[-1].close,
