@@ -94,7 +94,7 @@ async def test_a_quiet_week_with_break_holiday_early_close_and_weekend_raises_no
     # Thanksgiving: Thursday and Friday are one session in two periods, which closes early; then the weekend.
     days = [date(2024, 11, day) for day in (25, 26, 27, 29)] + [date(2024, 12, 2)]
     trades = [trade for day in days for trade in synthetic_trades([CONTRACT], day, seed=day.day, per_minute=0.05)]
-    speed = 25_000.0
+    speed = 40_000.0
     async with venue(trades, speed) as simulator, ingesting(simulator, tmp_path, speed) as (ingestion, database):
         await until(simulator.finished.is_set, 120)
         await until(lambda: ingestion.statistics().venue_time_ns >= simulator.end_ns)
