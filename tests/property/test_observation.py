@@ -26,6 +26,8 @@ class Watched(RuleBasedStateMachine):
         self.now_ns = BEGIN_NS
         self.seen_from: int | None = None
         self.blind: list[tuple[int, int]] = []  # when trades could be missed, or were
+        self.unheard: list[tuple[int, int]] = []  # the same without what was found only afterwards
+        self.unheard_from = BEGIN_NS
         self.covered: list[Coverage] = []
         self.kept: dict[tuple[int, GapCause], Gap] = {}
         self.closed: list[tuple[int, int]] = []
@@ -51,6 +53,7 @@ class Watched(RuleBasedStateMachine):
         if self.seen_from is None and self.blind_from is not None:
             self.observation.see(self.now_ns)
             self.blind.append((self.blind_from, self.now_ns))
+            self.unheard.append((self.unheard_from, self.now_ns))
             self.seen_from, self.blind_from = self.now_ns, None
 
     @rule(cause=st.sampled_from(LASTING), back=st.integers(0, 5_000_000))
@@ -62,6 +65,15 @@ class Watched(RuleBasedStateMachine):
         since_ns = max(BEGIN_NS, self.now_ns - back)
         self.observation.lose(cause, "", since_ns)
         self.seen_from, self.blind_from = None, min(since_ns, proven_ns)
+        self.unheard_from = proven_ns
+
+    @rule(cause=st.sampled_from(LASTING), back=st.integers(0, 5_000_000))
+    def lose_still_earlier(self, cause: GapCause, back: int) -> None:
+        """Find while blind that trades were missed before that already."""
+        if self.blind_from is not None:
+            since_ns = max(BEGIN_NS, self.blind_from - back)
+            self.observation.lose(cause, "", since_ns)
+            self.blind_from = since_ns
 
     @rule(back=st.integers(0, 5_000_000), length=st.integers(1, 1_000))
     def miss(self, back: int, length: int) -> None:
@@ -85,6 +97,7 @@ class Watched(RuleBasedStateMachine):
         self.observation.lose(GapCause.CRASH, "", seen_ns)
         if self.seen_from is not None:
             self.seen_from, self.blind_from = None, seen_ns
+            self.unheard_from = seen_ns
 
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
@@ -125,6 +138,18 @@ class Watched(RuleBasedStateMachine):
             assert gap.ends_ns is None or (gap.ends_ns % 1_000 == 0 and gap.ends_ns > gap.begins_ns)
 
     @invariant()
+    def what_is_stored_is_what_is_known_and_lasts_only_while_blind(self) -> None:
+        fresh = deepcopy(self.observation).take_news()[1]
+        stored = self.kept | {(gap.begins_ns, gap.cause): gap for gap in fresh}
+        assert stored == {(gap.begins_ns, gap.cause): gap for gap in self.observation.gaps}
+        assert any(gap.ends_ns is None for gap in stored.values()) == self.observation.is_blind
+
+    @invariant()
+    def nothing_unseen_is_handed_out_as_covered(self) -> None:
+        for each in [*self.covered, *deepcopy(self.observation).take_news()[0]]:
+            assert not any(begin < each.ends_ns and end > each.begins_ns for begin, end in self.unheard)
+
+    @invariant()
     def what_was_blind_is_never_said_to_be_observed_without_a_gap(self) -> None:
         for begin, end in self.blind:
             repaired = any(begin >= closed[0] and end <= closed[1] for closed in self.closed)
@@ -149,3 +174,21 @@ def test_a_stretch_is_observed_exactly_when_no_gap_overlaps_it(begin: int, lengt
     overlap = begin < at + wide and begin + length > at
     assert observation.is_observed(from_ns, to_ns) == (not overlap)
     assert observation.is_observed(from_ns, to_ns, besides=observation.gaps)
+
+
+def test_every_gap_that_two_crashes_left_without_an_end_ends_when_trades_are_seen() -> None:
+    second = 10**9
+    left = [
+        Gap(CONTRACT, 50 * second, None, GapCause.CRASH),
+        Gap(CONTRACT, 60 * second, 70 * second, GapCause.LATE),
+        Gap(CONTRACT, 100 * second, None, GapCause.DISCONNECT),
+    ]
+    for gaps in (left, left[::-1]):
+        observation = Observation(CONTRACT, TOLERANCE_NS)
+        observation.resume(gaps)
+        observation.lose(GapCause.CRASH, "", 50 * second)
+        assert observation.blind_since_ns == 50 * second
+        observation.see(90 * second)
+        ends = [gap.ends_ns for gap in observation.gaps]
+        assert ends == [100 * second + 1_000, 70 * second, 100 * second + 1_000]
+        assert {gap.begins_ns for gap in observation.take_news()[1]} == {50 * second, 100 * second}

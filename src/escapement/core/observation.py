@@ -68,11 +68,12 @@ class Observation:
 
     def resume(self, gaps: Iterable[Gap]) -> None:
         """Take over the gaps that an earlier run left open; one without an end goes on as the gap that lasts."""
-        for gap in gaps:
-            if gap.ends_ns is not None:
-                self._open[_key(gap)] = gap
-            elif self._lasting is None or gap.begins_ns < self._lasting.begins_ns:
+        for gap in sorted(gaps, key=_by_begin):
+            if gap.ends_ns is None and self._lasting is None:
                 self._lasting = gap
+            else:
+                # A second one without an end stays, and ends with the first.
+                self._open[_key(gap)] = gap
 
     def lose(self, cause: GapCause, detail: str, since_ns: int | None = None) -> None:
         """Take note that from now on trades may be missed, or from ``since_ns`` on where that is earlier."""
@@ -94,12 +95,10 @@ class Observation:
         """Take note that from ``from_ns`` on trades are seen."""
         if self._lasting is not None:
             # Even when no time seems to have passed, a trade of that very moment may be missing.
-            from_ns = max(from_ns + -from_ns % _GRAIN_NS, self._lasting.begins_ns + _GRAIN_NS)
-            self._add(replace(self._lasting, ends_ns=from_ns))
-            for key, gap in list(self._open.items()):
-                if gap.ends_ns is None:
-                    self._open.pop(key)
-                    self._add(replace(gap, ends_ns=from_ns))
+            lasting = [self._lasting, *(gap for gap in self._open.values() if gap.ends_ns is None)]
+            from_ns = max(from_ns + -from_ns % _GRAIN_NS, *(gap.begins_ns + _GRAIN_NS for gap in lasting))
+            for gap in lasting:
+                self._add(replace(gap, ends_ns=from_ns))
             self._lasting = None
         self._from_ns = self._until_ns = from_ns
 

@@ -176,11 +176,7 @@ class Cascade:
         for bar in self._every_open():
             if bar.open_ns < until_ns and bar.end_ns > from_ns:
                 bar.whole = False
-        self._unobserved.append((from_ns, until_ns))
-        if len(self._unobserved) > _MOST_UNOBSERVED:
-            # Too many to keep apart: what lies between the oldest two counts as unobserved too.
-            self._unobserved.sort()
-            self._unobserved[:2] = [(self._unobserved[0][0], max(end for _, end in self._unobserved[:2]))]
+        self._unobserved = _kept_apart([*self._unobserved, (from_ns, until_ns)])
 
     def mend(self, bars: Sequence[tuple[Interval, Bar]], unobserved: Sequence[tuple[int, int]]) -> None:
         """Let repaired bars take the place of those in progress; only ``unobserved`` stretches are left."""
@@ -189,7 +185,7 @@ class Cascade:
             mended = OpenBar(interval, bar.open, interval.open_ns)
             mended.merge(bar)
             self._open[indexes[bar.timeframe]][interval.label_ns] = mended
-        self._unobserved = list(unobserved)
+        self._unobserved = _kept_apart(unobserved)
         self._set_quick_until()
 
     def forming(self, timeframe: Timeframe) -> FormingBar | None:
@@ -305,6 +301,16 @@ class Cascade:
     def _every_open(self) -> Iterator[OpenBar]:
         for level in self._open:
             yield from level.values()
+
+
+def _kept_apart(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return stretches, of which too many are joined: what lies between the oldest then counts as unobserved too."""
+    excess = len(stretches) - _MOST_UNOBSERVED
+    if excess <= 0:
+        return list(stretches)
+    ordered = sorted(stretches)
+    oldest, rest = ordered[: excess + 1], ordered[excess + 1 :]
+    return [(oldest[0][0], max(end for _, end in oldest)), *rest]
 
 
 def _by_end(bar: OpenBar) -> int:
