@@ -123,7 +123,19 @@ class World:
                 return live if bar.whole else "unknown"
             observed = any(begin <= interval.open_ns and interval.end_ns <= end for begin, end in seen)
             traded = any(interval.open_ns <= begin and end <= interval.end_ns for begin, end in spans)
-            return "empty" if observed and not traded else "unknown"
+            return "empty" if observed and not traded and kept(timeframe, interval) else "unknown"
+
+        def kept(timeframe: Timeframe, interval: Interval) -> bool:
+            """Whether each larger bar around the interval has a part in this series."""
+            around = [
+                each
+                for each in bars.values()
+                if each.timeframe.is_intraday and timeframe.is_intraday
+                and each.timeframe.length_ns > timeframe.length_ns
+                and each.start_ns <= interval.open_ns and interval.end_ns <= each.end_ns
+            ]  # fmt: skip
+            starts = [label_ns for series, label_ns in bars if series == timeframe]
+            return all(any(each.start_ns <= at_ns < each.end_ns for at_ns in starts) for each in around)
 
         return {
             (timeframe, each.label_ns): (
@@ -278,7 +290,9 @@ def gap(minute: float, length_ns: int | None) -> Gap:
         ("20m", [], [], ["empty", "empty", "empty"]),
         ("20m", [bar("20m", 20, 20), bar("20m", 40, 20, source=BarSource.REBUILT)], [], ["empty", "live", "history"]),
         ("20m", [bar("20m", 20, 20, whole=False), bar("1m", 3, 1)], [], ["unknown", "unknown", "empty"]),
-        ("1m", [bar("60s", 1, 1), bar("20m", 0, 20)], [], ["empty", "unknown", "empty"]),
+        ("1m", [bar("60s", 1, 1)], [], ["empty", "unknown", "empty"]),
+        ("1m", [bar("1m", 1, 1), bar("20m", 0, 20)], [], ["empty", "live", "empty"]),
+        ("1m", [bar("20m", 0, 2)], [], ["unknown", "unknown", "empty"]),
         ("20m", [bar("7m", 14, 7), bar("7m", 42, 7)], [], ["empty", "empty", "unknown"]),
         ("20m", [bar("20m", 0, 20)], [gap(19.9, 1)], ["unknown", "empty", "empty"]),
         ("20m", [bar("20m", 20, 20)], [gap(20, 1)], ["empty", "unknown", "empty"]),

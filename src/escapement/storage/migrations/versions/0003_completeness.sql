@@ -25,6 +25,25 @@ BEGIN ATOMIC
                       AND other.timeframe_value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[other.timeframe_unit]
                           <= value * (ARRAY[1, 60, 3600, 86400, 604800, 2592000])[unit]
                 ) THEN 'unknown'
+                WHEN EXISTS (  -- something traded while this series was not kept, for a larger bar has no part in it
+                    SELECT FROM tracked_series AS other
+                    CROSS JOIN LATERAL (
+                        SELECT bar.timestamp, bar.ends_at FROM ohlc_bars AS bar
+                        WHERE bar.contract_id = contract AND bar.timeframe_unit = other.timeframe_unit
+                          AND bar.timeframe_value = other.timeframe_value AND bar.timestamp <= found.begins_at
+                        ORDER BY bar.timestamp DESC LIMIT 1
+                    ) AS around
+                    WHERE other.contract_id = contract AND other.timeframe_unit <= 3 AND unit <= 3
+                      AND other.timeframe_value * (ARRAY[1, 60, 3600])[other.timeframe_unit]
+                          > value * (ARRAY[1, 60, 3600])[unit]
+                      AND around.ends_at >= found.ends_at
+                      AND NOT EXISTS (
+                          SELECT FROM ohlc_bars AS part
+                          WHERE part.contract_id = contract AND part.timeframe_unit = unit
+                            AND part.timeframe_value = value AND part.timestamp >= around.timestamp
+                            AND part.timestamp < around.ends_at
+                      )
+                ) THEN 'unknown'
                 ELSE 'empty'
            END
     FROM (
