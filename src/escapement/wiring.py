@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from escapement import rulebook
 from escapement.analyzers import AnalyzerPlugin, find_analyzer
 from escapement.calendars import calendar_for_contract, calendar_name_for_contract
 from escapement.core.aggregation import with_root
+from escapement.core.analysis import AnalyzerKey
+from escapement.core.coordination import Rules
 from escapement.errors import ConfigurationError
 from escapement.model import NS_PER_SECOND, Bar, Contract, SessionCalendar, Timeframe
 from escapement.projectx import GatewayClient, GatewayParams, HubParams, MarketFeed
 from escapement.services.analyze import CHANNELS, Analysis
 from escapement.services.comparison import CompareParams
+from escapement.services.coordinate import CHANNELS as SIGNALS
+from escapement.services.coordinate import CoordinateParams, Coordination
 from escapement.services.freeze import FreezeParams
 from escapement.services.history import MOST_BARS
 from escapement.services.ingest import Ingestion, IngestParams
@@ -27,6 +32,7 @@ from escapement.services.workers import Workers
 from escapement.settings import AnalyzerSettings, ContractSettings, Settings
 from escapement.storage import DBHandler, open_database
 from escapement.storage.analysis import AnalysisStore
+from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.history import DownloadStore
 from escapement.storage.recorder import Recorder, RecorderParams
@@ -280,16 +286,51 @@ async def analysis(
     async with Workers(settings.analyzers.worker_processes) as workers:
         runs = analyzer_runs(settings, workers)
         store = AnalysisStore(database)
-        configured = [(each.id, timeframe) for each in settings.contracts for timeframe in settings.timeframes]
-
-        async def plan() -> list[Planned]:
-            kept = await store.tracked() if settings.products else []
-            return [each for run in runs for each in run.on(dict.fromkeys([*configured, *kept]))]
-
         yield Analysis(
-            store, Doorbell(database, CHANNELS), plan,
+            store, Doorbell(database, CHANNELS), lambda: _instances(settings, runs, store),
             params or AnalyzeParams(poll_s=settings.analyzers.poll_seconds),
         )  # fmt: skip
+
+
+async def _instances(settings: Settings, runs: Sequence[Run], store: AnalysisStore) -> list[Planned]:
+    """Return what shall run on the settings' contracts, and with products on every series that is kept."""
+    configured = [(each.id, timeframe) for each in settings.contracts for timeframe in settings.timeframes]
+    kept = await store.tracked() if settings.products else []
+    return [each for run in runs for each in run.on(dict.fromkeys([*configured, *kept]))]
+
+
+def coordination_rules(settings: Settings, runs: Sequence[Run]) -> Rules:
+    """Return what the coordinator goes by, given the analyzers that run.
+
+    Raises:
+        ConfigurationError: a rule listens to what does not run, or can never be met; a line for each.
+    """
+    return rulebook.rules(
+        settings.coordinator, [rulebook.Running(run.plugin.name, frozenset(run.params)) for run in runs]
+    )
+
+
+def coordination(settings: Settings, database: DBHandler, params: CoordinateParams | None = None) -> Coordination:
+    """Build the coordinator of the settings' contracts, and with products of every contract whose bars are kept.
+
+    Raises:
+        ConfigurationError: contracts, analyzers or rules of the settings cannot be used.
+    """
+    calendars = {each.id: each.calendar for each in settings.contracts}
+    if not settings.products:
+        contract_calendars(settings.contracts)
+    runs, analyses = analyzer_runs(settings), AnalysisStore(database)
+
+    async def plan() -> list[AnalyzerKey]:
+        return [each.key for each in await _instances(settings, runs, analyses)]
+
+    chosen = settings.coordinator
+    return Coordination(
+        CoordinationStore(database, rulebook.directions(chosen)), Doorbell(database, SIGNALS), plan,
+        coordination_rules(settings, runs),
+        lambda contract_id: calendar_for_contract(contract_id, calendars.get(contract_id)),
+        params or CoordinateParams(chosen.poll_seconds, chosen.patience_seconds),
+    )  # fmt: skip
 
 
 def download_store(database: DBHandler) -> DownloadStore:

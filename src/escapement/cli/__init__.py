@@ -74,7 +74,9 @@ from escapement.cli import (  # noqa: E402
     bars,  # noqa: F401
     completeness,  # noqa: F401
     config,  # noqa: F401
+    coordinate,  # noqa: F401
     db,  # noqa: F401
+    decisions,  # noqa: F401
     demo,  # noqa: F401
     gaps,  # noqa: F401
     gateway,  # noqa: F401

@@ -76,10 +76,10 @@ def list_signals(
         typer.echo("No signals.")
     else:
         print_table(
-            ["known at", "contract", "timeframe", "analyzer", "signal", "price", "bar", "rule", "note"],
+            ["number", "known at", "contract", "timeframe", "analyzer", "signal", "price", "bar", "rule", "note"],
             [
                 (
-                    iso_from_ns(each.known_at_ns), each.key.contract_id, each.key.timeframe, each.key.analyzer,
+                    str(each.signal_id), iso_from_ns(each.known_at_ns), each.key.contract_id, each.key.timeframe, each.key.analyzer,
                     each.signal_type, each.price, iso_from_ns(each.bar_start_ns), each.rule, _note(each),
                 )
                 for each in found

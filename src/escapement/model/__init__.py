@@ -3,6 +3,7 @@
 from escapement.model.account import Account
 from escapement.model.bar import Bar, BarSource, FormingBar
 from escapement.model.contract import Contract
+from escapement.model.decision import FLAT, LONG, SHORT, Action, Decision, HeardSignal, SignalIdentity
 from escapement.model.gap import Coverage, Gap, GapCause
 from escapement.model.order import (
     Bracket,
@@ -21,20 +22,26 @@ from escapement.model.trade import MOST_VOLUME, AggressorSide, Trade
 
 __all__ = [
     "DOWNTREND_START",
+    "FLAT",
+    "LONG",
     "MOST_VOLUME",
     "NS_PER_SECOND",
+    "SHORT",
     "UPTREND_START",
     "Account",
+    "Action",
     "AggressorSide",
     "Bar",
     "BarSource",
     "Bracket",
     "Contract",
     "Coverage",
+    "Decision",
     "Fill",
     "FormingBar",
     "Gap",
     "GapCause",
+    "HeardSignal",
     "Interval",
     "Order",
     "OrderRequest",
@@ -46,6 +53,7 @@ __all__ = [
     "Session",
     "SessionCalendar",
     "Signal",
+    "SignalIdentity",
     "Timeframe",
     "TimeframeUnit",
     "Trade",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from escapement.errors import ConfigurationError
+from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
     AnalyzersSettings,
@@ -42,6 +43,7 @@ __all__ = [
     "AnalyzerSettings",
     "AnalyzersSettings",
     "ContractSettings",
+    "CoordinatorSettings",
     "DatabaseSettings",
     "GatewaySettings",
     "IngestSettings",
@@ -56,7 +58,7 @@ __all__ = [
 
 _DEFAULT_FILE = Path("config/settings.yaml")
 _DOTENV = Path(".env")
-_LISTS = "contracts.", "products.", "timeframes.", "analyzers.run."
+_LISTS = "contracts.", "products.", "timeframes.", "analyzers.run.", "coordinator."
 
 
 def load_settings(file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -103,13 +105,19 @@ def _gather(file: Path | None, environ: Mapping[str, str], overrides: Mapping[st
 
 
 def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
-    path = ".".join(str(part) for part in fault["loc"])
+    path = ".".join(str(part) for part in _without_tag(fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        what = f"{path} is no setting{suggestion(path.rpartition('.')[2], _siblings(path))}"
+        what = f"{path} is no setting{suggestion(path.rpartition('.')[2], _siblings(path, fault['loc']))}"
     else:
         reason = fault["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
         what = f"{path}{_shown(path, fault['input'])}: {reason}"
     return f"{gathered.origin(path)}: {what}"
+
+
+def _without_tag(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Leave out which kind of rule was read: in the file a rule's parameters stand beside its name."""
+    is_rule = place[:1] == ("coordinator",) and len(place) > 3 and isinstance(place[2], int) and place[3] in RULES
+    return (*place[:3], *place[4:]) if is_rule else place
 
 
 def _shown(path: str, value: object) -> str:
@@ -130,8 +138,12 @@ def _secret_paths() -> list[str]:
     ]
 
 
-def _siblings(path: str) -> list[str]:
+def _siblings(path: str, place: tuple[int | str, ...]) -> list[str]:
     section = path.rpartition(".")[0]
+    if place[:2] == ("coordinator", "conflict"):
+        return [*ConflictSettings.model_fields]
+    if _without_tag(place) != place:
+        return [field.alias or name for name, field in RULES[str(place[3])].model_fields.items()]
     if section.startswith("contracts."):
         return list(ContractSettings.model_fields)
     if section.startswith("products."):

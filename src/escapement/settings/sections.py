@@ -11,9 +11,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -21,34 +19,11 @@ from pydantic import (
 )
 
 from escapement.calendars import calendar_names
-from escapement.errors import InvalidInput, InvalidTimeframe
+from escapement.errors import InvalidInput
 from escapement.model import Timeframe
 from escapement.projectx import Endpoints, endpoints
-
-
-def _split(value: object) -> object:
-    """Let a list stand in one environment variable, separated by commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("is not a number")  # noqa: TRY004 - what pydantic turns into a fault of the field
-    return value
-
-
-def _timeframe(value: object) -> object:
-    try:
-        return Timeframe.parse(value) if isinstance(value, str) else value
-    except InvalidTimeframe as error:
-        raise ValueError(str(error)) from None
-
-
-def _once_each(timeframes: tuple[Timeframe, ...]) -> tuple[Timeframe, ...]:
-    for timeframe in timeframes:
-        if timeframes.count(timeframe) > 1:
-            raise ValueError(f"{timeframe} stands there twice; name each once")
-    return timeframes
+from escapement.settings.coordination import CoordinatorSettings
+from escapement.settings.fields import Count, Seconds, Section, TimeframeName, no_flag, once_each, split
 
 
 def _contract(value: object) -> object:
@@ -109,34 +84,24 @@ def _own_directory(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_no_flag), Field(gt=0)]
-Count = Annotated[int, BeforeValidator(_no_flag), Field(ge=1)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
-TimeframeName = Annotated[Timeframe, BeforeValidator(_timeframe), PlainSerializer(str, return_type=str)]
 
 
-class _Section(BaseModel):
-    # Inputs stay out of pydantic's own error texts, because they may be secrets.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-class ContractSettings(_Section):
+class ContractSettings(Section):
     """A contract to work on, by the gateway's id; ``calendar`` is needed for products that are not well known."""
 
     id: str = Field(min_length=1)
     calendar: Annotated[str | None, BeforeValidator(_calendar)] = None
 
 
-class ProductSettings(_Section):
+class ProductSettings(Section):
     """A product whose front contract to work on, by the venue's code or the exchange's (``EP``, ``ES``)."""
 
     code: Annotated[str, AfterValidator(_product_code)]
     calendar: Annotated[str | None, BeforeValidator(_calendar)] = None
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """Where data is kept; without ``url`` an embedded server runs in the data directory."""
 
     url: Annotated[SecretStr | None, AfterValidator(_postgresql)] = None
@@ -144,7 +109,7 @@ class DatabaseSettings(_Section):
     statement_timeout_seconds: Seconds = 60.0
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """Which gateway, and who logs in. The three URLs, given together, take the place of ``firm``."""
 
     firm: Annotated[str, AfterValidator(_firm)] = "topstepx"
@@ -169,19 +134,19 @@ class GatewaySettings(_Section):
         return endpoints(self.firm)
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """How trades become bars; see docs/ingest.md."""
 
-    tolerance_ms: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=60_000)] = 100
+    tolerance_ms: Annotated[int, BeforeValidator(no_flag), Field(ge=0, le=60_000)] = 100
     clock: Literal["system", "stream"] = "system"
-    replay_speed: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
+    replay_speed: Annotated[float, BeforeValidator(no_flag), Field(ge=0)] = 0.0
     quiet_close_seconds: Seconds = 5.0
     buffer_bars: Count = 100_000
     state_interval_seconds: Seconds = 10.0
     shutdown_grace_seconds: Seconds = 60.0
 
 
-class RepairSettings(_Section):
+class RepairSettings(Section):
     """How gaps are filled from the venue's history; see docs/ingest.md."""
 
     settle_seconds: Seconds = 2.0
@@ -190,28 +155,28 @@ class RepairSettings(_Section):
     patience_seconds: Seconds = 30.0
 
 
-class CompareSettings(_Section):
+class CompareSettings(Section):
     """How what was received is compared with the venue's own bars; see docs/ingest.md."""
 
     every_seconds: Seconds = 60.0
-    sample: Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)] = 1.0
-    price_tolerance: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
-    volume_tolerance: Annotated[float, BeforeValidator(_no_flag), Field(ge=0)] = 0.0
+    sample: Annotated[float, BeforeValidator(no_flag), Field(ge=0, le=1)] = 1.0
+    price_tolerance: Annotated[float, BeforeValidator(no_flag), Field(ge=0)] = 0.0
+    volume_tolerance: Annotated[float, BeforeValidator(no_flag), Field(ge=0)] = 0.0
     silence_seconds: Seconds = 15.0
     longest_silence_seconds: Seconds = 45.0
 
 
-class AnalyzerSettings(_Section):
+class AnalyzerSettings(Section):
     """An analyzer to run, by its name or file; without contracts or timeframes on all of the settings.
 
     ``params`` hold on every timeframe, ``timeframe_params`` (by timeframe) on theirs before them.
     """
 
     name: str = Field(min_length=1)
-    contracts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    timeframes: Annotated[tuple[TimeframeName, ...], BeforeValidator(_split), AfterValidator(_once_each)] = ()
-    params: dict[str, Any] = {}
-    timeframe_params: dict[TimeframeName, dict[str, Any]] = {}
+    contracts: Annotated[tuple[str, ...], BeforeValidator(split)] = ()
+    timeframes: Annotated[tuple[TimeframeName, ...], BeforeValidator(split), AfterValidator(once_each)] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    timeframe_params: dict[TimeframeName, dict[str, Any]] = Field(default_factory=dict)
     in_worker: bool = False
 
     @model_serializer(mode="wrap")
@@ -221,17 +186,17 @@ class AnalyzerSettings(_Section):
         return self.name if len(values) == 1 else values
 
 
-class AnalyzersSettings(_Section):
+class AnalyzersSettings(Section):
     """Which analyzers run on which bars, and how; see docs/analyze.md."""
 
-    run: Annotated[tuple[Annotated[AnalyzerSettings, BeforeValidator(_analyzer)], ...], BeforeValidator(_split)] = (
+    run: Annotated[tuple[Annotated[AnalyzerSettings, BeforeValidator(_analyzer)], ...], BeforeValidator(split)] = (
         AnalyzerSettings(name="trend_starts"),
     )
     worker_processes: Annotated[Count, Field(le=64)] = 1
     poll_seconds: Seconds = 5.0
 
 
-class RecorderSettings(_Section):
+class RecorderSettings(Section):
     """Whether received frames are kept as files, where, and for how long; see docs/recorder.md."""
 
     enabled: bool = False
@@ -240,7 +205,7 @@ class RecorderSettings(_Section):
     max_bytes: Annotated[Count, Field(ge=1_048_576)] = 10_000_000_000
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """What is logged to standard error and how; ``auto`` is readable on a terminal and JSON elsewhere."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -263,22 +228,22 @@ def _each_product_once(products: tuple[ProductSettings, ...]) -> tuple[ProductSe
     return products
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings; functions elsewhere receive only the section they need."""
 
     data_dir: Annotated[Path, BeforeValidator(_directory)] = Field(default_factory=_user_data_dir)
     contracts: Annotated[
         tuple[Annotated[ContractSettings, BeforeValidator(_contract)], ...],
-        BeforeValidator(_split),
+        BeforeValidator(split),
         AfterValidator(_each_contract_once),
     ] = ()
     products: Annotated[
         tuple[Annotated[ProductSettings, BeforeValidator(_product)], ...],
-        BeforeValidator(_split),
+        BeforeValidator(split),
         AfterValidator(_each_product_once),
     ] = ()
     timeframes: Annotated[
-        tuple[TimeframeName, ...], BeforeValidator(_split), AfterValidator(_once_each), Field(min_length=1)
+        tuple[TimeframeName, ...], BeforeValidator(split), AfterValidator(once_each), Field(min_length=1)
     ] = tuple(Timeframe.parse(text) for text in ("1m", "5m", "15m", "1h", "4h", "1d"))
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -286,6 +251,7 @@ class Settings(_Section):
     repair: RepairSettings = RepairSettings()
     compare: CompareSettings = CompareSettings()
     analyzers: AnalyzersSettings = AnalyzersSettings()
+    coordinator: CoordinatorSettings = CoordinatorSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 

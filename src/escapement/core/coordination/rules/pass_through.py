@@ -1,0 +1,46 @@
+"""Every signal is a wish.
+
+| said at this moment                 | wish      |
+|-------------------------------------|-----------|
+| long by any voice listened to       | long      |
+| short by any voice listened to      | short     |
+| nothing by the voices listened to   | none      |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from escapement.core.coordination.view import Verdict, View, statement
+from escapement.core.coordination.voices import Scope
+from escapement.core.coordination.words import direction_name, listed
+from escapement.model import Timeframe
+
+
+@dataclass(frozen=True)
+class PassThrough:
+    """Follows every signal of ``timeframes`` and ``analyzers``; empty stands for all."""
+
+    timeframes: tuple[Timeframe, ...] = ()
+    analyzers: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "pass_through"
+
+    def propose(self, view: View, direction: int) -> Verdict:
+        """As the protocol says."""
+        scope = Scope(self.timeframes, self.analyzers)
+        fresh = view.fresh(scope, direction)
+        wish = direction_name(direction)
+        values = {
+            "direction": wish,
+            "timeframes": [str(each) for each in self.timeframes],
+            "analyzers": list(self.analyzers),
+            "signals": len(fresh),
+        }
+        if fresh:
+            return Verdict(self.name, f"{statement(fresh)} says {wish}", values, stands=True, because=tuple(fresh))
+        listening = f"{listed(self.timeframes)}" if self.timeframes else "all timeframes"
+        by = f" by {', '.join(self.analyzers)}" if self.analyzers else ""
+        words = f"it listens to {listening}{by}, where nothing says {wish} now"
+        return Verdict(self.name, words, values, stands=False)
