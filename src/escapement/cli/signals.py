@@ -80,7 +80,8 @@ def list_signals(
             [
                 (
                     str(each.signal_id), iso_from_ns(each.known_at_ns), each.key.contract_id, each.key.timeframe,
-                    each.key.analyzer, each.signal_type, each.price, iso_from_ns(each.bar_start_ns), each.rule, _note(each),
+                    each.key.analyzer, each.signal_type, each.price, iso_from_ns(each.bar_start_ns), each.rule,
+                    _note(each),
                 )
                 for each in found
             ],
