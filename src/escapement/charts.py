@@ -135,7 +135,7 @@ def _write_html(path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], 
                 "color": colour, "size": 9,
                 "symbol": ["triangle-up" if mark.is_below else "triangle-down" for mark in each],
             },
-            text=[f"{mark.signal.rule}<br>{mark.signal.price:g}, known with {times[mark.trigger]}" for mark in each],
+            text=[f"{mark.signal.rule}<br>{mark.signal.price:.15g}, known with {times[mark.trigger]}" for mark in each],
             hovertemplate=f"{signal_type} %{{x}}<br>%{{text}}<extra></extra>", name=signal_type,
             legendgroup=signal_type,
         )  # fmt: skip

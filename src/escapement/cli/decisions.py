@@ -62,7 +62,7 @@ def list_decisions(
             ["known at", "contract", "decision", "price", "confidence", "by", "id", "note"],
             [
                 (
-                    iso_from_ns(each.known_at_ns), each.contract_id, _action(each), f"{each.price:g}",
+                    iso_from_ns(each.known_at_ns), each.contract_id, _action(each), f"{each.price:.15g}",
                     figure(each.confidence), each.rule, each.decision_id[:_SHORT],
                     "" if each.data_complete else "data not complete",
                 )
@@ -98,7 +98,7 @@ def why(
         return
     later = timedelta(microseconds=(decision.decided_ns - decision.known_at_ns) // 1_000)
     typer.echo(f"{iso_from_ns(decision.known_at_ns)}  {decision.contract_id}")
-    typer.echo(f"{_action(decision)} at {decision.price:g} with confidence {figure(decision.confidence)}, by "
+    typer.echo(f"{_action(decision)} at {decision.price:.15g} with confidence {figure(decision.confidence)}, by "
                f"{decision.rule}; position wished from then on: {direction_name(decision.direction)}.")  # fmt: skip
     typer.echo(
         "All trades up to then were known to be in the bars."
@@ -197,7 +197,7 @@ def _print_signals(signals: Sequence[KeptSignal]) -> None:
         [
             (
                 iso_from_ns(each.known_at_ns), each.key.timeframe, each.key.analyzer, each.signal_type,
-                f"{each.price:g}", iso_from_ns(each.bar_start_ns), str(each.signal_id), _note(each),
+                f"{each.price:.15g}", iso_from_ns(each.bar_start_ns), str(each.signal_id), _note(each),
             )
             for each in signals
         ],

@@ -108,7 +108,7 @@ def _table(simulator: Simulator, ingestion: Ingestion, settings: Settings) -> Ta
         for timeframe in settings.timeframes:
             bar = ingestion.forming(contract.id, timeframe) or ingestion.latest(contract.id, timeframe)
             if bar is not None:
-                prices = (f"{price:,g}" for price in (bar.open, bar.high, bar.low, bar.close))
+                prices = (f"{price:,.15g}" for price in (bar.open, bar.high, bar.low, bar.close))
                 start = iso_from_ns(bar.start_ns)[5:16].replace("T", " ")
                 table.add_row(contract.id, str(timeframe), start, *prices, f"{bar.volume:,}")
     return table

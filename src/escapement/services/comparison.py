@@ -158,4 +158,4 @@ class Comparison:
 
 
 def _words(bar: Bar) -> str:
-    return f"{bar.open:g} {bar.high:g} {bar.low:g} {bar.close:g} x {bar.volume}"
+    return f"{bar.open:.15g} {bar.high:.15g} {bar.low:.15g} {bar.close:.15g} x {bar.volume}"

@@ -236,7 +236,7 @@ class Coordinator:
         ]  # fmt: skip
         digest = hashlib.sha256(json.dumps(inputs, separators=(",", ":")).encode()).hexdigest()[:32]
         words = (
-            f"{_in_words(action, view.position)} at {price:g} with confidence {figure(confidence)}, "
+            f"{_in_words(action, view.position)} at {price:.15g} with confidence {figure(confidence)}, "
             f"because of {statement(because)}, by {rule}"
         )
         return Decision(
