@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-
-import structlog
-
 from escapement.analyzers import find_analyzer
 from escapement.core.analysis import DonchianBreakoutParams, MovingAverageCrossoverParams, TrendStartsParams
 from escapement.model import Timeframe
@@ -19,6 +12,7 @@ from escapement.services.workers import Workers
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore
 from escapement.storage.doorbell import Doorbell
+from forking import fork_for_each_line
 
 SERIES: list[Series] = [
     ("CON.F.US.MES.M25", Timeframe.parse("1m")),
@@ -60,19 +54,5 @@ async def serve(url: str) -> None:
         await analysis(database).run()
 
 
-def main() -> None:
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output tells process ids
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                asyncio.run(serve(line.strip()))
-            finally:
-                os._exit(1)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    fork_for_each_line(serve)

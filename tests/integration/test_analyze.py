@@ -7,10 +7,7 @@ import csv
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +35,7 @@ from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrate
 from escapement.storage.analysis import AnalysisStore
 from escapement.storage.embedded import embedded_server, revive
+from forking import fork, forks
 
 
 async def test_what_is_stored_is_found_as_offline_in_the_order_in_which_it_became_known(url: str) -> None:
@@ -119,29 +117,6 @@ async def test_listeners_that_are_cut_off_listen_again(url: str) -> None:
         await until_holding(database, expected(ALL_BARS))
 
 
-@contextmanager
-def forks() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, analysis_program.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def fork(process: subprocess.Popen[str], url: str) -> int:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{url}\n")
-    process.stdin.flush()
-    return int(process.stdout.readline())
-
-
 @pytest.mark.parametrize("revisions", [0, 15])
 async def test_killed_at_fifty_random_points_and_started_twice_it_leaves_what_an_uninterrupted_run_leaves(
     url: str, revisions: int
@@ -150,7 +125,7 @@ async def test_killed_at_fifty_random_points_and_started_twice_it_leaves_what_an
     bars = sorted((bar for series in SERIES for bar in walk(series, 1_000)), key=lambda bar: bar.start_ns)
     to_revise = {chance.randrange(10, 50) for _ in range(revisions)}
     progress = set()
-    with forks() as process:
+    with forks(analysis_program.__file__) as process:
         async with await DBHandler.open(url) as database:
             for portion in range(50):
                 # Now and then a second one by mistake.

@@ -207,10 +207,12 @@ class _Reading:
         ids = [each["instance_id"] for each in instances if each["instance_id"] is not None]
         waiting = await self._connection.fetchrow(_WAITING, self._contract_id, ids, at, most, now - patience)
         bound = await self._bound(at, waiting["first"], instances, ids, now - patience)
-        overdue, to, complete = waiting["overdue"], bound.until, bound.is_observed
-        if bound.is_stuck and to is not None and overdue is not None and overdue > to:
-            to, complete = overdue, False
-        to = min((each for each in (to, waiting["enough"]) if each is not None), default=None)
+        first, overdue, to = waiting["first"], waiting["overdue"], bound.until
+        can_go_ahead = to is not None and overdue is not None and bound.is_stuck and overdue > to
+        goes_ahead = can_go_ahead and first > to  # not before all is weighed that is complete
+        complete = bound.is_observed and not goes_ahead
+        wanted = (overdue if goes_ahead else to, waiting["enough"])
+        to = min((each for each in wanted if each is not None), default=None)
         newest = row["newest_signal_id"] or 0
         found = await self._connection.fetch(
             _TO_WEIGH, self._contract_id, ids, at, to, standing.last_signal_id, newest, most
@@ -220,7 +222,7 @@ class _Reading:
         is_cut = len(late) >= most
         return Given(
             standing, complete, on_time, late, await self._left(), late[-1].signal_id if is_cut else newest,
-            is_cut or (bool(on_time) and to == waiting["enough"]), "" if on_time else bound.waits,
+            is_cut or (bool(on_time) and (can_go_ahead or to == waiting["enough"])), "" if on_time else bound.waits,
         )  # fmt: skip
 
     async def _left(self) -> dict[VoiceKey, tuple[HeardSignal, ...]]:
