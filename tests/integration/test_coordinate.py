@@ -203,6 +203,26 @@ async def test_what_lies_behind_a_gap_waits_until_the_gap_is_closed(url: str) ->
         assert all(each.data_complete for each in await decided(database))
 
 
+async def test_nothing_is_decided_before_the_beginning_is_filled(url: str) -> None:
+    gap = Gap(MES, BEGIN, BEGIN + 1_000, GapCause.START)
+    async with await DBHandler.open(url) as database:
+        await database.store_bars([bar for bar in BARS if bar.start_ns > BEGIN])
+        heard = Coverage(MES, BEGIN + 1_000, END, BarSource.LIVE)
+        await database.store_observed([], [heard], [gap], None)
+        await analyze(database)
+        service = coordination(database)
+        await service.catch_up()
+        assert MES not in {each[0] for each in await rows(database)}
+        first = [bar for bar in BARS if bar.start_ns == BEGIN]
+        await database.store_repair(MES, first, [Coverage(MES, BEGIN, BEGIN + 60 * 10**9, BarSource.HISTORY)], [gap])
+        await service.catch_up()
+        assert MES not in {each[0] for each in await rows(database)}, "the analyzers have yet to read the first bar"
+        await analyze(database)
+        await service.catch_up()
+        mine = [each for each in await rows(database) if each[0] == MES]
+        assert mine == [each for each in decisions_of(BARS, settings()) if each[0] == MES]
+
+
 async def test_after_its_patience_it_goes_on_and_says_that_data_may_be_missing(url: str) -> None:
     async with await DBHandler.open(url) as database:
         await database.store_bars(BARS)

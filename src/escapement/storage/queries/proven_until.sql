@@ -2,7 +2,11 @@
 -- outside of every trading period. Null when nothing of the contract was ever observed.
 -- $1 contract_id $2 since, null for the earliest that matters $3 the earliest moment that waits
 WITH bound AS (
-    SELECT coalesce($2::timestamptz, least(min(begins_at), $3::timestamptz)) AS since
+    SELECT coalesce(
+               $2::timestamptz,
+               least(min(begins_at), $3::timestamptz,
+                     (SELECT min(begins_at) FROM data_gaps WHERE contract_id = $1 AND state = 'open'))
+           ) AS since
     FROM coverage WHERE contract_id = $1 HAVING count(*) > 0
 ),
 seen AS (
