@@ -83,6 +83,8 @@ from escapement.cli import (  # noqa: E402
     history,  # noqa: F401
     ingest,  # noqa: F401
     recordings,  # noqa: F401
+    run,  # noqa: F401
+    services,  # noqa: F401
     signals,  # noqa: F401
     simulate,  # noqa: F401
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,7 +12,9 @@ import typer
 
 from escapement import wiring
 from escapement.cli import app, settings_of
+from escapement.cli.ingest import stop_on_signals
 from escapement.services.analyze import AnalyzeStatistics
+from escapement.services.supervise import run_until
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="analyze")
@@ -27,31 +29,52 @@ def analyze(
 ) -> None:
     """Store the signals that the configured analyzers find in stored bars until SIGTERM or Ctrl-C."""
     settings = settings_of(context)
-    # Refuse before a database is started for nothing.
-    wiring.analyzer_runs(settings)
-    if not settings.products:
-        wiring.contract_calendars(settings.contracts)
+    check(settings)
     statistics = asyncio.run(_analyze(settings, once=once))
     if once and statistics.faults:
         raise typer.Exit(1)
 
 
+def check(settings: Settings) -> None:
+    """Refuse, before a database is started for nothing, settings that analysis cannot use.
+
+    Raises:
+        ConfigurationError: a line for each fault.
+    """
+    wiring.analyzer_runs(settings)
+    if not settings.products:
+        wiring.contract_calendars(settings.contracts)
+
+
 async def _analyze(settings: Settings, *, once: bool) -> AnalyzeStatistics:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stop_on_signals(stopping.set)
+    return await _serve(settings, stopping, lambda: None, once=once)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Analyse until ``stopping``, then what was stored until then; call ``ready`` when it begins.
+
+    Raises:
+        EscapementError: the database or a setting stands in the way.
+    """
+    await _serve(settings, stopping, ready, once=False)
+    await _serve(settings, asyncio.Event(), lambda: None, once=True)
+
+
+async def _serve(
+    settings: Settings, stopping: asyncio.Event, ready: Callable[[], None], *, once: bool
+) -> AnalyzeStatistics:
     # One more connection, for the doorbell.
     async with (
         wiring.database(settings, more_connections=1) as database,
         wiring.analysis(settings, database) as service,
     ):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop)
         names = [each.name for each in settings.analyzers.run]
         log.info("analyze_started", analyzers=names, timeframes=[str(each) for each in settings.timeframes])
+        ready()
         if not stopping.is_set():
-            await (service.catch_up() if once else service.run())
+            await run_until(stopping, service.stop, service.catch_up() if once else service.run())
         statistics = service.statistics()
         log.info("analyze_stopped", **asdict(statistics))
         return statistics

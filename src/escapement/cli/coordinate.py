@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
+from escapement.services.supervise import run_until
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="coordinate")
@@ -42,12 +44,26 @@ def check(settings: Settings) -> None:
 async def _coordinate(settings: Settings, *, once: bool) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
+    await _serve(settings, stopping, lambda: None, once=once)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Decide until ``stopping``, then what was stored until then; call ``ready`` when it begins.
+
+    Raises:
+        EscapementError: the database or a setting stands in the way.
+    """
+    await _serve(settings, stopping, ready, once=False)
+    await _serve(settings, asyncio.Event(), lambda: None, once=True)
+
+
+async def _serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None], *, once: bool) -> None:
     # One more connection, for the doorbell.
     async with wiring.database(settings, more_connections=1) as database:
         service = wiring.coordination(settings, database)
-        stop_on_signals(service.stop)
         chosen = settings.coordinator
         log.info("coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries])
+        ready()
         if not stopping.is_set():
-            await (service.catch_up() if once else service.run())
+            await run_until(stopping, service.stop, service.catch_up() if once else service.run())
         log.info("coordinate_stopped", **asdict(service.statistics()))

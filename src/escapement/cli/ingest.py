@@ -18,6 +18,7 @@ from escapement.model import Contract
 from escapement.projectx import HubParams
 from escapement.services.ingest import Ingestion
 from escapement.services.roll import RollParams, follow
+from escapement.services.supervise import run_until
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 
@@ -28,26 +29,44 @@ log = structlog.get_logger(service="ingest")
 def ingest(context: typer.Context) -> None:
     """Store bars of the configured contracts and timeframes until SIGTERM or Ctrl-C."""
     settings = settings_of(context)
-    # Refuse before a database is started for nothing.
+    check(settings)
+    asyncio.run(_ingest(settings))
+
+
+def check(settings: Settings) -> None:
+    """Refuse, before a database is started for nothing, settings that ingestion cannot use.
+
+    Raises:
+        ConfigurationError: credentials, contracts or calendars are missing.
+    """
     wiring.gateway_params(settings)
     for product in settings.products:
         calendar_for_contract(product.code, product.calendar)
     if settings.contracts or not settings.products:
         wiring.contract_calendars(settings.contracts)
-    asyncio.run(_ingest(settings))
 
 
 async def _ingest(settings: Settings) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
+    await serve(settings, stopping, lambda: None)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Ingest until ``stopping``; call ``ready`` when it begins.
+
+    Raises:
+        EscapementError: the database, the gateway or a setting stands in the way.
+    """
     async with wiring.database(settings) as database:
         if settings.products:
+            ready()
             await ingest_products(settings, database, stopping)
             return
         async with _ingestion(settings, database) as ingestion:
-            stop_on_signals(ingestion.stop)
+            ready()
             if not stopping.is_set():
-                await ingestion.run()
+                await run_until(stopping, ingestion.stop, ingestion.run())
 
 
 async def ingest_products(

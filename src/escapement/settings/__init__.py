@@ -58,7 +58,7 @@ __all__ = [
 
 _DEFAULT_FILE = Path("config/settings.yaml")
 _DOTENV = Path(".env")
-_LISTS = "contracts.", "products.", "timeframes.", "analyzers.run.", "coordinator."
+_LISTS = "contracts.", "run.services.", "products.", "timeframes.", "analyzers.run.", "coordinator."
 
 
 def load_settings(file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -87,6 +87,9 @@ def _own_directory(value: object) -> object:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
+ServiceName = Literal["ingest", "analyze", "coordinate"]
+
+
 class ContractSettings(Section):
     """A contract to work on, by the gateway's id; ``calendar`` is needed for products that are not well known."""
 
@@ -196,6 +199,17 @@ class AnalyzersSettings(Section):
     poll_seconds: Seconds = 5.0
 
 
+class RunSettings(Section):
+    """Which services ``escapement run`` keeps running, and how; see docs/run.md."""
+
+    services: Annotated[tuple[ServiceName, ...], BeforeValidator(split), Field(min_length=1)] = (
+        "ingest", "analyze", "coordinate",
+    )  # fmt: skip
+    first_delay_seconds: Seconds = 1.0
+    longest_delay_seconds: Seconds = 60.0
+    grace_seconds: Seconds = 60.0
+
+
 class RecorderSettings(Section):
     """Whether received frames are kept as files, where, and for how long; see docs/recorder.md."""
 
@@ -252,6 +266,7 @@ class Settings(Section):
     compare: CompareSettings = CompareSettings()
     analyzers: AnalyzersSettings = AnalyzersSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
+    run: RunSettings = RunSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -1,0 +1,141 @@
+"""``escapement run``: several services in one process, each started again when it fails, until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+import typer
+from pydantic import SecretStr
+
+from escapement import wiring
+from escapement.cli import analyze, app, coordinate, ingest, settings_of
+from escapement.cli.ingest import stop_on_signals
+from escapement.errors import ConfigurationError, StorageError
+from escapement.logs import redact
+from escapement.services.supervise import Service, SuperviseParams, Supervisor
+from escapement.settings import Settings
+from escapement.storage import database_url
+from escapement.storage.health import HealthStore, ServiceHealth
+
+log = structlog.get_logger(service="supervise")
+
+HEARTBEAT_S = 3.0
+_LAST_WORD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """What a service can be started with: a check of its settings, and what serves until told to stop."""
+
+    check: Callable[[Settings], None]
+    serve: Callable[[Settings, asyncio.Event, Callable[[], None]], Awaitable[None]]
+
+
+# Those that others live on come first.
+RUNNABLE = {
+    "ingest": Runnable(ingest.check, ingest.serve),
+    "analyze": Runnable(analyze.check, analyze.serve),
+    "coordinate": Runnable(coordinate.check, coordinate.serve),
+}
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    services: Annotated[
+        str | None, typer.Option(metavar="NAMES", help=f"Some of {','.join(RUNNABLE)}; else those of the settings.")
+    ] = None,
+) -> None:
+    """Run services in one process until SIGTERM or Ctrl-C; a service that fails is started again."""
+    settings = settings_of(context, **({} if services is None else {"run": {"services": services}}))
+    chosen = [name for name in RUNNABLE if name in settings.run.services]
+    check(settings, chosen)
+    asyncio.run(_run(settings, chosen))
+
+
+def check(settings: Settings, chosen: Sequence[str]) -> None:
+    """Refuse settings that some service cannot use, before anything starts.
+
+    Raises:
+        ConfigurationError: a line for each fault.
+    """
+    faults: dict[str, None] = {}
+    for name in chosen:
+        try:
+            RUNNABLE[name].check(settings)
+        except ConfigurationError as error:
+            faults |= dict.fromkeys(str(error).splitlines())
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+
+
+async def _run(settings: Settings, chosen: Sequence[str]) -> None:
+    given = settings.database.url
+    async with database_url(None if given is None else given.get_secret_value(), settings.data_dir) as url:
+        own = settings.model_copy(update={"database": settings.database.model_copy(update={"url": SecretStr(url)})})
+        supervisor, changed = supervised(own, chosen)
+        stop_on_signals(supervisor.stop)
+        telling = asyncio.create_task(_tell(own, supervisor, changed))
+        try:
+            await supervisor.run()
+        finally:
+            changed.set()
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+            await _tell_once(own, supervisor)
+
+
+def supervised(settings: Settings, chosen: Sequence[str]) -> tuple[Supervisor, asyncio.Event]:
+    """Return a supervisor of these services, and the event that is set when one of them stands otherwise."""
+    changed = asyncio.Event()
+    params = SuperviseParams(
+        settings.run.first_delay_seconds, settings.run.longest_delay_seconds, grace_s=settings.run.grace_seconds
+    )
+
+    def service(name: str) -> Service:
+        return Service(name, lambda stopping, ready: RUNNABLE[name].serve(settings, stopping, ready))
+
+    return Supervisor([service(name) for name in chosen], params, changed.set), changed
+
+
+async def _tell(settings: Settings, supervisor: Supervisor, changed: asyncio.Event) -> None:
+    """Keep the database told of how the services are, whenever it answers."""
+    while True:
+        try:
+            async with wiring.database(settings) as database:
+                while True:
+                    changed.clear()
+                    await _put(HealthStore(database), supervisor)
+                    try:
+                        async with asyncio.timeout(HEARTBEAT_S):
+                            await changed.wait()
+                    except TimeoutError:
+                        continue
+        except StorageError as error:
+            log.warning("health_untold", reason=str(error))
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _tell_once(settings: Settings, supervisor: Supervisor) -> None:
+    """Say the last word, unless the database is away."""
+    try:
+        async with asyncio.timeout(_LAST_WORD_S), wiring.database(settings) as database:
+            await _put(HealthStore(database), supervisor)
+    except (StorageError, TimeoutError) as error:
+        log.warning("health_untold", reason=str(error))
+
+
+async def _put(store: HealthStore, supervisor: Supervisor) -> None:
+    await store.put(
+        f"{socket.gethostname()}:{os.getpid()}",
+        [
+            ServiceHealth(each.service, str(each.state), each.since_ns, each.restarts, redact(each.error))
+            for each in supervisor.health()
+        ],
+    )

@@ -1,0 +1,211 @@
+"""Several services in one process: each is started again when it fails, and all are stopped in order.
+
+Services are given in the order in which they depend on one another, those that others live on first. To stop, the
+first is asked to end and waited for, then the next: so each reads what those before it stored last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from escapement.errors import ConfigurationError, InvalidInput, InvariantViolated, SchemaMismatch
+
+log = structlog.get_logger(service="supervise")
+
+# A person has to act, or the program is at fault: starting again would not help.
+_FATAL = ConfigurationError, SchemaMismatch, InvariantViolated
+
+
+class ServiceState(StrEnum):
+    """Where a service stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"  # it failed, and is started again after a while
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"  # it is not started again
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a service is: since when it stands so (nanoseconds UTC), how often it was started again, and why at last."""
+
+    service: str
+    state: ServiceState
+    since_ns: int
+    restarts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Something that runs: ``run`` returns in good order after the event is set, and calls back once when it is up."""
+
+    name: str
+    run: Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class SuperviseParams:
+    """How services are kept running.
+
+    ``first_delay_s``, ``longest_delay_s``: how soon a service that failed is started again, at first and at last; what
+    ran for ``settled_s`` begins with the first again. ``grace_s``: how long a service may take to end.
+    """
+
+    first_delay_s: float = 1.0
+    longest_delay_s: float = 60.0
+    settled_s: float = 60.0
+    grace_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("first_delay_s", "longest_delay_s", "settled_s", "grace_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidInput(f"run.{name} is {getattr(self, name)}; use more than 0")
+
+
+async def run_until(stopping: asyncio.Event, stop: Callable[[], None], running: Coroutine[Any, Any, None]) -> None:
+    """Await ``running``; once the event is set, call ``stop``, which has to let it return in good order."""
+
+    async def watch() -> None:
+        await stopping.wait()
+        stop()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await running
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+class _Seat:
+    """A service at work."""
+
+    def __init__(self, service: Service, changed: Callable[[], None]) -> None:
+        self.service = service
+        self.stopping = asyncio.Event()
+        self._changed = changed
+        self.health = Health(service.name, ServiceState.STARTING, time.time_ns())
+
+    def stands(self, state: ServiceState, error: str | None = None, *, again: bool = False) -> None:
+        """Take note of where the service stands."""
+        self.health = replace(
+            self.health,
+            state=state,
+            since_ns=time.time_ns(),
+            restarts=self.health.restarts + again,
+            error=self.health.error if error is None else error,
+        )
+        log.info("service_state", name=self.service.name, state=str(state), restarts=self.health.restarts)
+        self._changed()
+
+
+class Supervisor:
+    """Keeps services running until ``stop``; ``changed`` is called whenever one of them stands otherwise."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        params: SuperviseParams | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._params = params or SuperviseParams()
+        self._seats = [_Seat(service, changed) for service in services]
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._fatal: BaseException | None = None
+
+    def health(self) -> list[Health]:
+        """Return how each service is, in the order of their dependence."""
+        return [seat.health for seat in self._seats]
+
+    def stop(self) -> None:
+        """Ask for an orderly end; the second time for one at once."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run all services until ``stop``, or until one fails in a way that starting again would not mend.
+
+        Raises:
+            EscapementError: what that service failed with; all others were stopped in order.
+        """
+        tasks = [asyncio.create_task(self._keep(seat), name=seat.service.name) for seat in self._seats]
+        try:
+            await self._stopping.wait()
+            for seat, task in zip(self._seats, tasks, strict=True):
+                await self._end(seat, task)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _end(self, seat: _Seat, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            seat.stands(ServiceState.STOPPING)
+        seat.stopping.set()
+        hurry = asyncio.create_task(self._at_once.wait())
+        await asyncio.wait((task, hurry), timeout=self._params.grace_s, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not task.done():
+            log.error("service_cut_off", name=seat.service.name, grace_s=self._params.grace_s)
+            task.cancel()
+            await asyncio.wait((task,))
+            seat.stands(ServiceState.FAILED, "did not end when it was asked to, and was cut off")
+
+    async def _keep(self, seat: _Seat) -> None:
+        """Run a service, again and again."""
+        delay_s = self._params.first_delay_s
+        while True:
+            started_s = time.monotonic()
+            error = await self._run_once(seat)
+            if seat.stopping.is_set():
+                seat.stands(ServiceState.STOPPED if error is None else ServiceState.FAILED, error)
+                return
+            if self._fatal is not None:
+                if seat.health.state is not ServiceState.FAILED:
+                    seat.stands(ServiceState.FAILED, error)
+                return
+            if time.monotonic() - started_s >= self._params.settled_s:
+                delay_s = self._params.first_delay_s
+            seat.stands(ServiceState.WAITING, error or "it ended without having been asked to")
+            # Services that fail together for one reason do not come back all at the same moment.
+            pause_s = random.uniform(0.5, 1.0) * delay_s  # noqa: S311 - nothing secret
+            log.warning("service_restarts", name=seat.service.name, in_s=round(pause_s, 2), reason=seat.health.error)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await seat.stopping.wait()
+            except TimeoutError:
+                delay_s = min(delay_s * 2, self._params.longest_delay_s)
+                seat.stands(ServiceState.STARTING, again=True)
+            else:
+                seat.stands(ServiceState.STOPPED)
+                return
+
+    async def _run_once(self, seat: _Seat) -> str | None:
+        """Run a service; return what it failed with."""
+        try:
+            await seat.service.run(seat.stopping, lambda: seat.stands(ServiceState.RUNNING))
+        except _FATAL as error:
+            seat.stands(ServiceState.FAILED, str(error))
+            if self._fatal is None:
+                self._fatal = error
+            self._stopping.set()
+            return str(error)
+        except Exception as error:
+            log.exception("service_failed", name=seat.service.name)
+            return str(error) or type(error).__name__
+        return None

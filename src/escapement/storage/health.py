@@ -1,0 +1,55 @@
+"""How services are, in PostgreSQL, for those who look from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from escapement.moments import datetime_from_ns, ns_from_datetime
+from escapement.storage import queries
+from escapement.storage.database import DBHandler
+from escapement.storage.failures import translated
+
+_PUT = queries.load("put_health")
+_HEALTH = queries.load("health")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """A service as its process told of it ``silent_s`` seconds ago; see the table ``service_health``."""
+
+    service: str
+    state: str
+    since_ns: int
+    restarts: int
+    error: str
+    process: str = ""
+    silent_s: float = 0.0
+
+
+class HealthStore:
+    """Keeps how the services of each process are; every method raises StorageError."""
+
+    def __init__(self, database: DBHandler) -> None:
+        self._pool = database.pool
+
+    async def put(self, process: str, services: Sequence[ServiceHealth]) -> None:
+        """Take note of how the services of a process are."""
+        with translated():
+            await self._pool.execute(
+                _PUT, process, [each.service for each in services], [each.state for each in services],
+                [datetime_from_ns(each.since_ns) for each in services], [each.restarts for each in services],
+                [each.error.replace("\0", "") for each in services],
+            )  # fmt: skip
+
+    async def services(self) -> list[ServiceHealth]:
+        """Return how each service is, in the process that spoke of it last."""
+        with translated():
+            rows = await self._pool.fetch(_HEALTH)
+        return [
+            ServiceHealth(
+                row["service"], row["state"], ns_from_datetime(row["since"]), row["restarts"], row["error"],
+                row["process"], row["silent_s"],
+            )
+            for row in rows
+        ]  # fmt: skip
