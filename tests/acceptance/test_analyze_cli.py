@@ -104,7 +104,7 @@ def test_the_stored_signals_are_those_of_signals_detect(tmp_path: Path, url: str
     assert listed(tmp_path, url, "--contract", "ES") == []
     text = run(tmp_path, url, "signals", "list", "--last", "3").stdout.splitlines()
     assert len(text) == 4
-    assert text[-1].split()[0] == found[-1]["known_at"]
+    assert text[-1].split()[:2] == [str(found[-1]["signal_id"]), found[-1]["known_at"]]
 
 
 @EMBEDDED

@@ -1,14 +1,18 @@
-"""``escapement demo``: simulator, ingestion and embedded database together, ending by itself."""
+"""``escapement demo``: simulator, ingestion, analyzers, coordinator and embedded database, ending by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -16,14 +20,18 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.cli.simulate import BARS_HELP, TRADES_HELP, replayed
-from escapement.model import Trade
+from escapement.model import Action, Trade
 from escapement.moments import iso_from_ns
 from escapement.services.ingest import Ingestion
 from escapement.settings import ContractSettings, DatabaseSettings, GatewaySettings, Settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
+from escapement.storage.analysis import AnalysisStore
+from escapement.storage.coordination import CoordinationStore
 
 _REFRESH_S = 0.25
+_NEWEST = 5
+_CHANGES = [str(action) for action in Action if action is not Action.HOLD]
 
 
 @app.command()
@@ -38,7 +46,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the invented session.")] = 1,
     calendar: Annotated[str | None, typer.Option(help="Trading sessions; else by product.")] = None,
 ) -> None:
-    """Stream a session from a simulated gateway into the embedded database; --trades and --bars replay files."""
+    """Stream a session from a simulated gateway to bars, signals and decisions; --trades and --bars replay files."""
     settings = settings_of(context, logging={"level": "warning"})
     stream = replayed(trades or [], bars or [], contract or [], "2025-03-17", 15.0, seed, calendar)
     contracts = sorted({trade.contract_id for trade in stream})
@@ -50,20 +58,41 @@ async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade]
     async with Simulator(config, stream) as simulator:
         own = _pointed_at(simulator, settings, config)
         # State is not kept: the next demonstration begins with the same session again.
-        async with wiring.database(own) as database, wiring.ingestion(own, database, state_name=None) as ingestion:
+        async with (
+            wiring.database(own, more_connections=2) as database,
+            wiring.ingestion(own, database, state_name=None) as ingestion,
+        ):
             stop_on_signals(ingestion.stop)
+            seen = await _Seen.of(database, own)
             started = time.monotonic()
             beside = [
                 asyncio.create_task(_stop_at_end(simulator, ingestion)),
-                asyncio.create_task(_show(simulator, ingestion, own)),
+                asyncio.create_task(_show(simulator, ingestion, database, own)),
             ]
             try:
-                await ingestion.run()
+                async with _followed(own, database):
+                    await ingestion.run()
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
-            await _summarize(database, ingestion, own, time.monotonic() - started)
+            await _summarize(database, ingestion, own, seen, time.monotonic() - started)
+
+
+@asynccontextmanager
+async def _followed(settings: Settings, database: DBHandler) -> AsyncIterator[None]:
+    """Analyse and decide meanwhile, and in the end what is left."""
+    async with wiring.analysis(settings, database) as analysis, asyncio.TaskGroup() as group:
+        coordination = wiring.coordination(settings, database)
+        analysing, deciding = group.create_task(analysis.run()), group.create_task(coordination.run())
+        yield
+        analysis.stop()
+        await analysing
+        async with wiring.analysis(settings, database) as rest:
+            await rest.catch_up()
+        coordination.stop()
+        await deciding
+        await wiring.coordination(settings, database).catch_up()
 
 
 def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfig) -> Settings:
@@ -78,7 +107,11 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
             "gateway": gateway,
             "database": DatabaseSettings(),
             "contracts": [ContractSettings(id=each, calendar=config.calendar) for each in config.contract_ids],
+            "products": (),
             "ingest": settings.ingest.model_copy(update={"clock": "stream"}),
+            "analyzers": settings.analyzers.model_copy(
+                update={"run": tuple(each.model_copy(update={"contracts": ()}) for each in settings.analyzers.run)}
+            ),
         }
     )
 
@@ -90,14 +123,32 @@ async def _stop_at_end(simulator: Simulator, ingestion: Ingestion) -> None:
     ingestion.stop()
 
 
-async def _show(simulator: Simulator, ingestion: Ingestion, settings: Settings) -> None:
+async def _show(simulator: Simulator, ingestion: Ingestion, database: DBHandler, settings: Settings) -> None:
     console = Console(stderr=True)
     if not console.is_terminal:
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(_table(simulator, ingestion, settings), refresh=True)
+            newest = await _newest(database, settings)
+            live.update(Group(_table(simulator, ingestion, settings), *newest), refresh=True)
             await asyncio.sleep(_REFRESH_S)
+
+
+async def _newest(database: DBHandler, settings: Settings) -> list[Table]:
+    mine = [contract.id for contract in settings.contracts]
+    signals = Table("known at", "contract", "timeframe", "signal", "price", title="newest signals")
+    for each in await AnalysisStore(database).signals(contracts=mine, most=_NEWEST):
+        signals.add_row(
+            iso_from_ns(each.known_at_ns)[5:16].replace("T", " "), each.key.contract_id, str(each.key.timeframe),
+            each.signal_type, f"{each.price:,.15g}",
+        )  # fmt: skip
+    decisions = Table("known at", "contract", "decision", "price", "by", title="newest decisions")
+    for decided in await CoordinationStore(database).decisions(contracts=mine, actions=_CHANGES, most=_NEWEST):
+        decisions.add_row(
+            iso_from_ns(decided.known_at_ns)[5:16].replace("T", " "), decided.contract_id,
+            decided.action.replace("_", " "), f"{decided.price:,.15g}", decided.rule,
+        )  # fmt: skip
+    return [signals, decisions]
 
 
 def _table(simulator: Simulator, ingestion: Ingestion, settings: Settings) -> Table:
@@ -114,18 +165,51 @@ def _table(simulator: Simulator, ingestion: Ingestion, settings: Settings) -> Ta
     return table
 
 
-async def _summarize(database: DBHandler, ingestion: Ingestion, settings: Settings, seconds: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How many signals and decisions are stored."""
+
+    signals: Counter[str]
+    decisions: Counter[str]
+
+    @classmethod
+    async def of(cls, database: DBHandler, settings: Settings) -> Self:
+        """Count those of the settings' contracts."""
+        mine = [contract.id for contract in settings.contracts]
+        return cls(
+            Counter(each.signal_type for each in await AnalysisStore(database).signals(contracts=mine)),
+            Counter(each.action for each in await CoordinationStore(database).decisions(contracts=mine)),
+        )
+
+
+async def _summarize(
+    database: DBHandler, ingestion: Ingestion, settings: Settings, before: _Seen, seconds: float
+) -> None:
     counts = ingestion.statistics()
     typer.echo(
         f"{counts.trades:,} trades became {counts.bars:,} bars in {seconds:.1f} s; {counts.bars_new:,} were new in the "
         f"database, {counts.late} trades were late, {counts.refused} refused."
     )
-    mine = {contract.id for contract in settings.contracts}
+    mine = [contract.id for contract in settings.contracts]
     for series in await database.series():
         if series.contract_id in mine:
             typer.echo(
                 f"  {series.contract_id:24} {series.timeframe!s:>4} {series.bars:7,} bars  "
                 f"{series.first:%Y-%m-%d %H:%M}Z to {series.last:%Y-%m-%d %H:%M}Z"
             )
-    typer.echo(f"Stored in table ohlc_bars of the embedded PostgreSQL in {settings.data_dir / 'postgres'}.")
-    typer.echo('Look at them: escapement db query "SELECT * FROM ohlc_bars ORDER BY timestamp DESC LIMIT 5"')
+    after = await _Seen.of(database, settings)
+    typer.echo(f"{_counted('signals', after.signals, before.signals)}")
+    typer.echo(f"{_counted('decisions', after.decisions, before.decisions)} The newest that changed a position:")
+    newest = await CoordinationStore(database).decisions(contracts=mine, actions=_CHANGES, most=_NEWEST)
+    for each in newest:
+        typer.echo(f"  {iso_from_ns(each.known_at_ns)} {each.contract_id:24} {each.words}")
+    typer.echo(f"Stored in tables of the embedded PostgreSQL in {settings.data_dir / 'postgres'}.")
+    typer.echo('Look at bars: escapement db query "SELECT * FROM ohlc_bars ORDER BY timestamp DESC LIMIT 5"')
+    if newest:
+        typer.echo(f"Ask for reasons: escapement decisions why {newest[-1].decision_id[:12]}")
+
+
+def _counted(what: str, after: Counter[str], before: Counter[str]) -> str:
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in sorted(after.items()))
+    new = after.total() - before.total()
+    return f"{after.total():,} {what} ({kinds or 'none'}), {new:,} of them new."
