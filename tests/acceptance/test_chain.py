@@ -25,7 +25,6 @@ from programs import program, wait_for
 
 MES = "CON.F.US.MES.M25"
 EMBEDDED = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
-SOAK = Path(__file__).parents[2] / "soak"
 SETTINGS: dict[str, Any] = {
     "contracts": [MES],
     "timeframes": ["5m", "15m", "1h"],
@@ -114,16 +113,6 @@ def test_trades_become_bars_signals_and_decisions_in_one_process_or_one_each(
     assert found == expected, logs
     assert codes == [0] * len(commands), logs
     assert "demo-key-0001" not in str(logs)
-
-
-@pytest.mark.timeout(300)
-def test_half_an_hour_of_kills_leaves_the_decisions_of_an_uninterrupted_run() -> None:
-    done = subprocess.run(
-        [sys.executable, "chain.py", "--kills", "6", "--hours", "1", "--speed", "120", "--seed", "2"], check=False,
-        capture_output=True, text=True, timeout=280, cwd=SOAK,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ", 0 missing, 0 others, 0 on data not known to be complete" in done.stdout
 
 
 @EMBEDDED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +48,24 @@ def test_the_demo_stores_bars_of_every_timeframe_and_a_second_one_adds_none(tmp_
     assert "3,556 bars" in first.stdout
     assert "3,556 were new" in first.stdout
     assert str(tmp_path / "postgres") in first.stdout
+    signals, decisions = re.findall(
+        r"^([\d,]+) (?:signals|decisions) \(.*\), ([\d,]+) of them new", first.stdout, re.MULTILINE
+    )
+    assert signals[0] == signals[1] > "1,000"
+    assert decisions[0] == decisions[1]
+    named = re.search(r"escapement decisions why (\w+)", first.stdout)
+    assert named
+    why = escapement(tmp_path, "decisions", "why", named[1])
+    assert why.returncode == 0, why.stderr
+    assert "All trades up to then were known to be in the bars." in why.stdout
     rows = stored(tmp_path)
     assert {timeframe: len(rows[timeframe]) for timeframe in TIMEFRAMES} == {
         "1m": 2_760, "5m": 552, "15m": 184, "1h": 46, "4h": 12, "1d": 2,
     }  # fmt: skip
     second = escapement(tmp_path, "demo")
     assert "; 0 were new" in second.stdout
+    assert f"{signals[0]} signals" in second.stdout
+    assert second.stdout.count(", 0 of them new.") == 2
     assert stored(tmp_path) == rows
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from escapement.storage import DBHandler, migrate
+from escapement.storage.embedded import embedded_server
+from escapement.storage.health import HealthStore, ServiceHealth
 from programs import program, venue_variables, wait_for
 
 MES = "CON.F.US.MES.M25"
@@ -75,15 +80,26 @@ def test_services_run_together_survive_their_database_and_end_in_order(tmp_path:
 
 
 def test_a_process_that_is_gone_without_a_word_is_told(tmp_path: Path) -> None:
-    with program(tmp_path, "simulate", "--contract", MES, "--speed", "120", "--port", "0") as venue:
-        base = wait_for(venue, "stdout", r"api url +(\S+)")
-        settings = {**venue_variables(base), "ESCAPEMENT_CONTRACTS": MES, "ESCAPEMENT_LOGGING__LEVEL": "error"}
-        with program(tmp_path, "run", "--services", "analyze,ingest", **settings) as running:
-            until(lambda: states(tmp_path) == dict.fromkeys(["analyze", "ingest"], "running"))
-            running.kill()
-        silent = until(lambda: [each for each in states(tmp_path).values() if each.startswith("silent for")])
-        assert len(silent) == 2
-        assert escapement(tmp_path, "services").returncode == 1
+    async def left_behind() -> None:
+        with embedded_server(tmp_path / "data") as url:
+            await migrate(url)
+            async with await DBHandler.open(url) as database:
+                await HealthStore(database).put(
+                    "here:1",
+                    [
+                        ServiceHealth("ingest", "running", 10**18, 1, "was away"),
+                        ServiceHealth("analyze", "stopped", 10**18, 0, ""),
+                    ],
+                )
+                await database.pool.execute("UPDATE service_health SET heartbeat_at = now() - interval '1 hour'")
+
+    asyncio.run(left_behind())
+    shown = escapement(tmp_path, "services")
+    assert shown.returncode == 1
+    assert re.search(r"ingest +silent for 36\d\d s +2001-09-09 01:46:40Z +1 +here:1 +was away", shown.stdout), (
+        shown.stdout
+    )
+    assert re.search(r"analyze +stopped", shown.stdout)
 
 
 def test_settings_of_every_service_are_refused_before_anything_starts(tmp_path: Path) -> None:
