@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console, Group
@@ -30,7 +30,8 @@ from escapement.storage.analysis import AnalysisStore
 from escapement.storage.coordination import CoordinationStore
 
 _REFRESH_S = 0.25
-_NEWEST = 5
+_PLAIN: Any = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0)}
+_NEWEST = 3  # so that all of it fits on a terminal of 24 lines
 _CHANGES = [str(action) for action in Action if action is not Action.HOLD]
 
 
@@ -136,13 +137,13 @@ async def _show(simulator: Simulator, ingestion: Ingestion, database: DBHandler,
 
 async def _newest(database: DBHandler, settings: Settings) -> list[Table]:
     mine = [contract.id for contract in settings.contracts]
-    signals = Table("known at", "contract", "timeframe", "signal", "price", title="newest signals")
+    signals = Table("known at", "contract", "timeframe", "signal", "price", title="newest signals", **_PLAIN)
     for each in await AnalysisStore(database).signals(contracts=mine, most=_NEWEST):
         signals.add_row(
             iso_from_ns(each.known_at_ns)[5:16].replace("T", " "), each.key.contract_id, str(each.key.timeframe),
             each.signal_type, f"{each.price:,.15g}",
         )  # fmt: skip
-    decisions = Table("known at", "contract", "decision", "price", "by", title="newest decisions")
+    decisions = Table("known at", "contract", "decision", "price", "by", title="newest decisions", **_PLAIN)
     for decided in await CoordinationStore(database).decisions(contracts=mine, actions=_CHANGES, most=_NEWEST):
         decisions.add_row(
             iso_from_ns(decided.known_at_ns)[5:16].replace("T", " "), decided.contract_id,
@@ -154,13 +155,13 @@ async def _newest(database: DBHandler, settings: Settings) -> list[Table]:
 def _table(simulator: Simulator, ingestion: Ingestion, settings: Settings) -> Table:
     counts = ingestion.statistics()
     title = f"{iso_from_ns(simulator.progress.now_ns)[:19]}Z   {counts.trades:,} trades   {counts.bars:,} bars"
-    table = Table("contract", "bar", "start", "open", "high", "low", "close", "volume", title=title)
+    table = Table("contract", "bar", "start", "open", "high", "low", "close", "volume", title=title, **_PLAIN)
     for contract in settings.contracts:
         for timeframe in settings.timeframes:
             bar = ingestion.forming(contract.id, timeframe) or ingestion.latest(contract.id, timeframe)
             if bar is not None:
                 prices = (f"{price:,.15g}" for price in (bar.open, bar.high, bar.low, bar.close))
-                start = iso_from_ns(bar.start_ns)[5:16].replace("T", " ")
+                start = iso_from_ns(bar.start_ns)[slice(11, 16) if timeframe.is_intraday else slice(5, 10)]
                 table.add_row(contract.id, str(timeframe), start, *prices, f"{bar.volume:,}")
     return table
 
