@@ -14,6 +14,7 @@ from escapement.analyzers import find_analyzer
 from escapement.model import Bar, Timeframe
 from escapement.moments import ns_from_iso
 from escapement.services.analyze import Analysis
+from escapement.services.coordinate import Coordination
 from escapement.services.lane import Planned, Series
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore, KeptSignal
@@ -78,7 +79,7 @@ async def until_holding(database: DBHandler, rows: list[Row]) -> None:
 
 
 @asynccontextmanager
-async def running(*services: Analysis) -> AsyncIterator[None]:
+async def running(*services: Analysis | Coordination) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(service.run()) for service in services]
     try:
         yield

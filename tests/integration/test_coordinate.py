@@ -6,23 +6,23 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import coordination_program
-from analysed import until
+from analysed import running, until
 from coordination_program import MES, MNQ, bars, settings
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
 from escapement.errors import StorageError
 from escapement.model import Bar, BarSource, Coverage, Gap, GapCause
 from escapement.services.coordinate import CoordinateParams, Coordination
-from escapement.settings import Settings
+from escapement.settings import ProductSettings, Settings
 from escapement.storage import DBHandler, migrate
 from escapement.storage.coordination import CoordinationStore, KeptDecision
 from escapement.storage.embedded import embedded_server, revive
@@ -66,17 +66,6 @@ async def until_decided(database: DBHandler, wanted: Sequence[Row]) -> None:
         await until(is_so)
     except TimeoutError:
         assert await rows(database) == wanted
-
-
-@asynccontextmanager
-async def running(*services: Coordination) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(service.run()) for service in services]
-    try:
-        yield
-    finally:
-        for service in services:
-            service.stop()
-        await asyncio.gather(*tasks)
 
 
 async def observe(database: DBHandler, gaps: Sequence[Gap] = ()) -> None:
@@ -160,6 +149,16 @@ async def test_two_at_once_by_mistake_decide_what_one_would(url: str) -> None:
         assert sum(each.decisions for each in counts) == len(await decided(database))
 
 
+async def steps(database: DBHandler) -> tuple[object, ...]:
+    """How often analyzers and coordinators committed."""
+    tables = "analyzer_watermarks", "coordinator_watermarks"
+    return tuple([(await database.read(f"SELECT sum(step) FROM {each}"))[1][0][0] for each in tables])
+
+
+async def has_moved(database: DBHandler, before: tuple[object, ...]) -> bool:
+    return await steps(database) != before
+
+
 async def test_killed_at_fifty_random_points_with_its_analyzers_it_decides_what_an_uninterrupted_run_decides(
     url: str,
 ) -> None:
@@ -171,16 +170,19 @@ async def test_killed_at_fifty_random_points_with_its_analyzers_it_decides_what_
         async with await DBHandler.open(url) as database:
             await observe(database)
             for portion in range(portions):
+                before = await steps(database)
                 wanted = [f"{what} {url}" for what in ("analyze", "coordinate", *chance.choices(["coordinate"], k=1))]
                 pids = [fork(process, line) for line in wanted[: chance.choice([2, 2, 3])]]
                 chunk = many[portion * len(many) // portions : (portion + 1) * len(many) // portions]
                 for n in range(0, len(chunk), 10):
                     await database.store_bars(chunk[n : n + 10])
+                if portion % 3 == 0:  # however slow the machine is, now and then something has to be done
+                    await until(partial(has_moved, database, before))
                 await asyncio.sleep(chance.uniform(0.0, 0.3))
                 for pid in pids:
                     os.kill(pid, signal.SIGKILL)
-                progress.add(len(await decided(database)))
-            assert len(progress) > 15, "killed before anything was done"
+                progress.add(await steps(database))
+            assert len(progress) > 10, "killed before anything was done"
             await analyze(database)
             await coordination(database).catch_up()
             assert await rows(database) == decisions_of(BARS, settings())
@@ -336,6 +338,18 @@ async def test_a_state_that_cannot_be_read_is_told_with_the_remedy(url: str) -> 
             await coordination(database).catch_up()
         await database.pool.execute("UPDATE coordinator_watermarks SET state = NULL")
         await coordination(database).catch_up()
+
+
+async def test_a_contract_whose_sessions_nobody_knows_any_more_holds_up_no_other(url: str) -> None:
+    strange = [replace(bar, contract_id="CON.F.US.ZZZ.M25") for bar in BARS if bar.contract_id == MNQ]
+    # The front contracts of products are known when they are kept.
+    chosen = settings().model_copy(update={"contracts": (), "products": (ProductSettings(code="MES"),)})
+    async with await DBHandler.open(url) as database:
+        await database.track([MES, "CON.F.US.ZZZ.M25"], settings().timeframes)
+        await database.store_bars([*strange, *(bar for bar in BARS if bar.contract_id == MES)])
+        await analyze(database, chosen)
+        await coordination(database, chosen).catch_up()
+        assert await rows(database) == [each for each in decisions_of(BARS, settings()) if each[0] == MES]
 
 
 async def test_it_goes_on_when_the_database_server_was_killed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from analysed import until
-from escapement.errors import ConfigurationError, SchemaMismatch, StorageUnavailable
+from escapement.errors import ConfigurationError, EscapementError, SchemaMismatch, StorageUnavailable
 from escapement.services.supervise import Health, Service, ServiceState, SuperviseParams, Supervisor
 from escapement.storage import DBHandler
 from escapement.storage.health import HealthStore, ServiceHealth
@@ -103,7 +103,8 @@ async def test_a_service_that_does_not_end_is_cut_off_after_its_grace() -> None:
     task = asyncio.create_task(supervisor.run())
     await until_states(supervisor, "running", "running")
     supervisor.stop()
-    await task
+    with pytest.raises(EscapementError, match=r"^hanging did not end in good order: it was cut off"):
+        await task
     assert [str(each.state) for each in supervisor.health()] == ["failed", "stopped"]
     assert events == ["next up", "next down"]
 
@@ -119,7 +120,8 @@ async def test_asked_a_second_time_it_ends_at_once() -> None:
     supervisor.stop()
     await until_states(supervisor, "stopping", "running")
     supervisor.stop()
-    await asyncio.wait_for(task, 20)
+    with pytest.raises(EscapementError, match=r"(?s)a did not end in good order.*b did not end in good order"):
+        await asyncio.wait_for(task, 20)
 
 
 async def test_one_that_waits_to_be_started_again_ends_without_waiting_longer() -> None:

@@ -104,6 +104,7 @@ class _Desk:
     """A contract at work; ``coordinator`` is None when its state has to be read, ``step`` is where it stands."""
 
     contract_id: str
+    calendar: SessionCalendar
     keys: Sequence[AnalyzerKey]
     coordinator: Coordinator | None = None
     step: int = -1
@@ -121,7 +122,7 @@ class Coordination:
         bell: what wakes; None polls only.
         plan: returns the instances of analyzers to listen to; asked again at each poll, because contracts come and go.
         rules: what to go by.
-        calendar_of: returns the trading sessions of a contract.
+        calendar_of: returns the trading sessions of a contract, or raises InvalidInput where they are not known.
         params: how to run.
     """
 
@@ -133,6 +134,7 @@ class Coordination:
     params: CoordinateParams = field(default_factory=CoordinateParams)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
     _desks: dict[str, _Desk] = field(default_factory=dict, init=False)
+    _left_out: set[str] = field(default_factory=set, init=False)
     _rung: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _stopped: bool = field(default=False, init=False)
 
@@ -205,9 +207,19 @@ class Coordination:
         for contract_id, keys in planned.items():
             if contract_id in self._desks:
                 self._desks[contract_id].keys = keys
-                continue
+            elif contract_id not in self._left_out:
+                await self._add(contract_id, keys)
+
+    async def _add(self, contract_id: str, keys: Sequence[AnalyzerKey]) -> None:
+        try:
+            calendar = self.calendar_of(contract_id)
+        except InvalidInput as error:
+            # With products, contracts of former settings are among those kept.
+            log.error("contract_left_out", contract=contract_id, reason=str(error))  # noqa: TRY400 - the message says it all
+            self._left_out.add(contract_id)
+        else:
             await self.store.open(self.rules.coordinator, contract_id)
-            self._desks[contract_id] = _Desk(contract_id, keys)
+            self._desks[contract_id] = _Desk(contract_id, calendar, keys)
             log.info("contract_added", contract=contract_id, analyzers=len(keys))
 
     async def _work(self) -> None:
@@ -269,7 +281,7 @@ class Coordination:
         if desk.coordinator is not None and desk.step == given.standing.step:
             coordinator = desk.coordinator
         else:
-            coordinator = Coordinator(desk.contract_id, self.rules, self.calendar_of(desk.contract_id))
+            coordinator = Coordinator(desk.contract_id, self.rules, desk.calendar)
             if given.standing.state is not None:
                 try:
                     coordinator.restore(orjson.loads(given.standing.state))

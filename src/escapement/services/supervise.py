@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from escapement.errors import ConfigurationError, InvalidInput, InvariantViolated, SchemaMismatch
+from escapement.errors import ConfigurationError, EscapementError, InvalidInput, InvariantViolated, SchemaMismatch
 
 log = structlog.get_logger(service="supervise")
 
@@ -65,7 +65,7 @@ class SuperviseParams:
     first_delay_s: float = 1.0
     longest_delay_s: float = 60.0
     settled_s: float = 60.0
-    grace_s: float = 60.0
+    grace_s: float = 90.0
 
     def __post_init__(self) -> None:
         for name in ("first_delay_s", "longest_delay_s", "settled_s", "grace_s"):
@@ -139,7 +139,8 @@ class Supervisor:
         """Run all services until ``stop``, or until one fails in a way that starting again would not mend.
 
         Raises:
-            EscapementError: what that service failed with; all others were stopped in order.
+            EscapementError: what that service failed with, when all others were stopped in order; or a service did not
+                end in good order.
         """
         tasks = [asyncio.create_task(self._keep(seat), name=seat.service.name) for seat in self._seats]
         try:
@@ -152,6 +153,11 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
         if self._fatal is not None:
             raise self._fatal
+        failed = [each for each in self.health() if each.state is ServiceState.FAILED]
+        if failed:
+            raise EscapementError(
+                "\n".join(f"{each.service} did not end in good order: {each.error}" for each in failed)
+            )
 
     async def _end(self, seat: _Seat, task: asyncio.Task[None]) -> None:
         if not task.done():
@@ -164,7 +170,7 @@ class Supervisor:
             log.error("service_cut_off", name=seat.service.name, grace_s=self._params.grace_s)
             task.cancel()
             await asyncio.wait((task,))
-            seat.stands(ServiceState.FAILED, "did not end when it was asked to, and was cut off")
+            seat.stands(ServiceState.FAILED, "it was cut off, because it did not end in time")
 
     async def _keep(self, seat: _Seat) -> None:
         """Run a service, again and again."""
@@ -204,6 +210,8 @@ class Supervisor:
             if self._fatal is None:
                 self._fatal = error
             self._stopping.set()
+            return str(error)
+        except EscapementError as error:
             return str(error)
         except Exception as error:
             log.exception("service_failed", name=seat.service.name)

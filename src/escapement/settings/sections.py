@@ -207,7 +207,7 @@ class RunSettings(Section):
     )  # fmt: skip
     first_delay_seconds: Seconds = 1.0
     longest_delay_seconds: Seconds = 60.0
-    grace_seconds: Seconds = 60.0
+    grace_seconds: Seconds = 90.0  # ingestion alone may wait a minute for its database
 
 
 class RecorderSettings(Section):
