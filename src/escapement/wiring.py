@@ -87,6 +87,19 @@ def contract_calendars(contracts: Sequence[ContractSettings]) -> dict[str, Sessi
     return {contract.id: calendar_for_contract(contract.id, contract.calendar) for contract in contracts}
 
 
+def check_contracts_are_named(settings: Settings) -> None:
+    """Make sure that the settings alone say which contracts are meant.
+
+    Raises:
+        ConfigurationError: there are products, whose contracts change.
+    """
+    if settings.products:
+        raise ConfigurationError(
+            "--contract is missing: products stand for contracts that change; name those that are meant, such as "
+            'those of escapement db query "SELECT DISTINCT contract_id FROM tracked_series"'
+        )
+
+
 def ingest_params(settings: Settings, *, state_name: str | None = "ingest") -> IngestParams:
     """Return how ingestion runs."""
     ingest, repair, compare = settings.ingest, settings.repair, settings.compare

@@ -19,6 +19,7 @@ from escapement.calendars import calendar
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Coverage, Gap, GapCause, Timeframe
 from escapement.moments import iso_from_ns, ns_from_datetime, ns_from_iso
 from escapement.storage import DBHandler
+from programs import program
 
 MES, BTC = "CON.F.US.MES.M25", "CON.F.US.MBT.Z30"
 MINUTE_NS = 60 * NS_PER_SECOND
@@ -243,3 +244,11 @@ def test_gaps_are_listed_until_they_are_closed(tmp_path: Path, url: str) -> None
     ]
     none = ["--from", "2025-03-17T14:02:00Z", "--to", "2025-03-18T03:00:00Z", "--open"]
     assert answered(run(tmp_path, url, "gaps", *none), 0) == "No gaps.\n"
+
+
+@pytest.mark.parametrize("command", [["completeness"], ["history", "download", "--from", "2025-03-17"]])
+def test_with_products_the_contracts_meant_have_to_be_named(tmp_path: Path, command: list[str]) -> None:
+    with program(tmp_path, *command, ESCAPEMENT_PRODUCTS="EP", ESCAPEMENT_CONTRACTS=MES) as asked:
+        out, err = asked.communicate(timeout=60)
+    assert (asked.returncode, out) == (2, "")
+    assert err.startswith("error: --contract is missing: products stand for contracts that change")

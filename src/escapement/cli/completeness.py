@@ -77,6 +77,7 @@ def completeness(
 
 def _contracts(settings: Settings, named: Sequence[str] | None) -> list[ContractSettings]:
     if not named:
+        wiring.check_contracts_are_named(settings)
         return list(settings.contracts)
     known = {contract.id: contract for contract in settings.contracts}
     return [known.get(contract_id, ContractSettings(id=contract_id)) for contract_id in dict.fromkeys(named)]

@@ -61,6 +61,8 @@ def download(
     settings = settings_of(context, logging={"level": "warning"})
     if since is None:
         raise InvalidInput("--from is missing; name a trade date, such as 2026-11-02, or a time with a zone")
+    if not contract:
+        wiring.check_contracts_are_named(settings)
     known = {each.id: each for each in settings.contracts}
     chosen = [known.get(each, ContractSettings(id=each)) for each in dict.fromkeys(contract or known)]
     order = _Order(
