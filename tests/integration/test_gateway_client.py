@@ -33,6 +33,7 @@ from escapement.model import (
     Timeframe,
     Trade,
 )
+from escapement.moments import iso_from_ns, ns_from_iso
 from escapement.projectx import GatewayClient, GatewayParams
 from escapement.projectx import refusals as named
 from escapement.projectx.refusals import REFUSALS
@@ -292,6 +293,22 @@ async def test_an_answer_that_is_not_the_gateways_is_named(body: str) -> None:
     async with venue(answer) as client:
         with pytest.raises(GatewayProtocolError, match="Order/searchOpen: "):
             await client.open_orders(ACCOUNT)
+
+
+@pytest.mark.parametrize("page", [2, 500])
+async def test_a_bar_of_a_time_when_the_market_is_closed_costs_none_of_the_others(page: int) -> None:
+    saturday = MONDAY_1330 - 2 * DAY
+    starts = [saturday, saturday + 60 * 10**9, MONDAY_1330, MONDAY_1330 + 60 * 10**9]
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        found = [at_ns for at_ns in starts if at_ns + 60 * 10**9 <= ns_from_iso(asked["endTime"])]
+        bars = [{"t": iso_from_ns(at_ns), "o": 1, "h": 2, "l": 1, "c": 2, "v": 3} for at_ns in found]
+        return web.json_response({"bars": bars[::-1][:page], "success": True, "errorCode": 0, "errorMessage": None})
+
+    async with venue(answer) as client:
+        bars = await client.bars(MES, MINUTE, saturday, MONDAY_1330 + DAY, CALENDAR, page=page)
+    assert [bar.start_ns for bar in bars] == starts[2:]
 
 
 async def test_no_error_repeats_key_or_token() -> None:

@@ -190,6 +190,41 @@ async def test_a_steady_delay_or_a_clock_that_is_fast_makes_no_trade_late(tmp_pa
     assert all(bar.whole for bar in bars[1:])
 
 
+async def test_a_clock_that_is_behind_ends_no_gap_before_trades_are_seen_again(tmp_path: Path) -> None:
+    feed = ScriptedFeed()
+    behind_ns = 3 * NS_PER_SECOND
+
+    def now_ns() -> int:
+        return time.time_ns() - behind_ns
+
+    def trade() -> int:
+        at_ns = time.time_ns()
+        feed.queue.put_nowait(TradesReceived((Trade(CONTRACT, at_ns, 6_000.0, 1),), now_ns()))
+        return at_ns
+
+    async with open_database(None, tmp_path) as store:
+        service = Ingestion(
+            feed, store, {CONTRACT: open_now()}, [SECOND], None, IngestParams(quiet_close_s=0.2), now_ns=now_ns
+        )
+        task = asyncio.create_task(service.run())
+        feed.live(now_ns())
+        trade()
+        await stored(store, 1)
+        trade()
+        feed.lost()
+        await asyncio.sleep(1.2)  # nothing is heard of this second
+        seen_ns = time.time_ns()
+        feed.live(now_ns())
+        trade()
+        await stored(store, 3)
+        service.stop()
+        await task
+        gaps = [each.gap for each in await gaps_between(store, CONTRACT, 0, 1 << 62)]
+    (lost,) = [gap for gap in gaps if gap.cause is GapCause.DISCONNECT and gap.begins_ns < seen_ns]
+    assert lost.ends_ns is not None
+    assert lost.ends_ns >= seen_ns - NS_PER_SECOND // 2  # as far as its delay tells
+
+
 async def test_a_late_trade_leaves_the_growing_bars_not_whole(tmp_path: Path) -> None:
     feed = ScriptedFeed()
     async with open_database(None, tmp_path) as store:

@@ -109,10 +109,20 @@ class Observation:
     def miss(self, from_ns: int, to_ns: int, cause: GapCause, detail: str) -> bool:
         """Take note that trades of ``[from_ns, to_ns)`` may be missing although we listened; False when known."""
         gap = Gap(self._contract_id, from_ns - from_ns % _GRAIN_NS, to_ns + -to_ns % _GRAIN_NS, cause, detail)
-        if _key(gap) in self._open:
+        known = self._open.get(_key(gap))
+        if known is not None and (known.ends_ns is None or gap.ends_ns is None or known.ends_ns >= gap.ends_ns):
             return False
         self._add(gap)
         return True
+
+    def widen(self, gap: Gap, from_ns: int, to_ns: int | None) -> None:
+        """Let a gap that is not closed reach from ``from_ns`` to ``to_ns``, which encloses it."""
+        if (from_ns, to_ns) == (gap.begins_ns, gap.ends_ns):
+            return
+        if to_ns is None:
+            self.lose(gap.cause, gap.detail, from_ns)
+        else:
+            self.miss(from_ns, to_ns, gap.cause, gap.detail)
 
     def close(self, gaps: Iterable[Gap]) -> None:
         """Forget gaps that are repaired and stored as closed."""

@@ -108,15 +108,22 @@ def fill(item: Item) -> Fill:
     )  # fmt: skip
 
 
-def bar_reader(contract_id: str, timeframe: Timeframe, calendar: SessionCalendar) -> Callable[[Item], Bar]:
-    """Return a reader of that contract's bars; the calendar tells when each ends."""
+def bar_reader(
+    contract_id: str, timeframe: Timeframe, calendar: SessionCalendar
+) -> Callable[[Item], tuple[int, Bar | None]]:
+    """Return a reader of that contract's bars with their timestamps; the calendar tells when each ends.
 
-    def bar(item: Item) -> Bar:
+    Of a time at which the market is closed by the calendar there is no bar: trades of then are left out everywhere.
+    """
+
+    def bar(item: Item) -> tuple[int, Bar | None]:
         start_ns = ns_from_iso(item["t"])
         interval = calendar.interval_labelled(timeframe, start_ns)
+        if interval is None and timeframe.is_intraday and not calendar.is_open(start_ns):
+            return start_ns, None
         if interval is None:
             raise InvalidInput(f"t {item['t']!r} begins no {timeframe} bar of calendar {calendar.name}")
-        return Bar(
+        return start_ns, Bar(
             contract_id, timeframe, start_ns, interval.end_ns,
             float(item["o"]), float(item["h"]), float(item["l"]), float(item["c"]), int(item["v"]),
         )  # fmt: skip

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+import structlog
 from pydantic import SecretStr
 
 from escapement.errors import GatewayProtocolError, InvalidInput
@@ -28,6 +29,8 @@ from escapement.projectx import payloads
 from escapement.projectx.access import Access, GatewayParams
 
 __all__ = ["GatewayClient", "GatewayParams"]
+
+log = structlog.get_logger(service="gateway")
 
 MOST_BARS = 20_000
 _PAGE = 500
@@ -132,18 +135,25 @@ class GatewayClient:
             "contractId": contract_id, "live": live, "startTime": iso_from_ns(from_ns), "unit": int(timeframe.unit),
             "unitNumber": timeframe.value, "limit": page, "includePartialBar": False,
         }  # fmt: skip
-        found: dict[int, Bar] = {}
+        found: dict[int, Bar | None] = {}
         # A bar is served only when label plus length is not after endTime, so the window ends a bar later than asked.
         end_ns = to_ns + (timeframe.length_ns or _DAY_NS)
         while True:
             answer = await self._access.read("History/retrieveBars", body | {"endTime": iso_from_ns(end_ns)})
             served = payloads.read_all("History/retrieveBars", answer.get("bars"), reader)
-            fresh = [bar for bar in served if bar.start_ns not in found]
-            found |= {bar.start_ns: bar for bar in fresh}
+            fresh = {start_ns: bar for start_ns, bar in served if start_ns not in found}
+            found |= fresh
             if len(served) < page or not fresh:
                 break
-            end_ns = min(bar.start_ns for bar in served)
-        return sorted((bar for bar in found.values() if from_ns <= bar.start_ns < to_ns), key=_by_start)
+            end_ns = min(start_ns for start_ns, _ in served)
+        closed = [start_ns for start_ns, bar in found.items() if bar is None]
+        if closed:
+            log.warning(
+                "bars_outside_sessions", contract=contract_id, timeframe=str(timeframe), calendar=calendar.name,
+                bars=len(closed), first=iso_from_ns(min(closed)),
+            )  # fmt: skip
+        bars = [bar for bar in found.values() if bar is not None]
+        return sorted((bar for bar in bars if from_ns <= bar.start_ns < to_ns), key=_by_start)
 
     async def place_order(self, request: OrderRequest) -> int:
         """Place an order; return its id.

@@ -87,12 +87,13 @@ class Evidence:
                 finer |= (await self._venue.read_finer(each, now_ns)).bars
         return Reading(served, newest_ns), Reading(finer, newest_ns)
 
-    async def is_forgotten(self, roots: Sequence[Interval], reading: Reading, finer: Reading) -> bool:
-        """Whether the venue has dropped the small bars of a long stretch: it has none there, but has hours.
+    async def forgotten(self, roots: Sequence[Interval], reading: Reading, finer: Reading) -> set[Interval]:
+        """Return those of a long stretch whose small bars the venue has dropped: it has none there, but has hours.
 
         Raises:
             GatewayError: the venue did not serve them.
         """
+        found: set[Interval] = set()
         run: list[Interval] = []
         for root in [*roots, None]:
             if root is not None and root.label_ns not in reading.bars and root.label_ns not in finer.bars:
@@ -101,9 +102,9 @@ class Evidence:
             if sum(each.end_ns - each.open_ns for each in run) >= _LONG_NS and await self._venue.has_hours(
                 run[0].open_ns, run[-1].end_ns - _AN_HOUR_NS
             ):
-                return True
+                found.update(run)
             run = []
-        return False
+        return found
 
     async def stored(self, from_ns: int, to_ns: int) -> dict[int, Bar]:
         """Return our smallest bars labelled in ``[from_ns, to_ns)`` by their label.

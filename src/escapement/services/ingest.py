@@ -21,7 +21,8 @@ from typing import Literal
 
 import structlog
 
-from escapement.core.aggregation import LateTrade, OHLCBarAggregator, Rebuild, RefusedTrade, TradeOutcome, open_since
+from escapement.core.aggregation import LateTrade, OHLCBarAggregator, RefusedTrade, TradeOutcome, made_of_new
+from escapement.core.aggregation.rebuild import Rebuild, around, open_since
 from escapement.core.observation import Observation
 from escapement.errors import InvalidInput, StorageUnavailable
 from escapement.model import NS_PER_SECOND, Bar, FormingBar, GapCause, SessionCalendar, Timeframe, Trade
@@ -258,15 +259,17 @@ class Ingestion:
             except InvalidInput as error:
                 log.warning("state_discarded", reason=str(error))
         cause = GapCause.RESTART if saved.ended else GapCause.CRASH
+        halves = made_of_new(self._aggregator.timeframes, (saved.aggregator or {}).get("timeframes"))
         for contract_id, observation in self._observations.items():
+            calendar = self._calendars[contract_id]
             observation.resume(await self._ledger.store.open_gaps(contract_id))
+            for gap in observation.gaps:
+                observation.widen(gap, *around(calendar, halves, gap.begins_ns, gap.ends_ns))
             covered = await self._ledger.store.coverage(contract_id)
             # The state may be older than what a download of history has covered since.
-            known = [
-                at_ns for at_ns in (seen.get(contract_id), covered[-1][1] if covered else None) if at_ns is not None
-            ]
+            known = list(filter(None, (seen.get(contract_id), *(to_ns for _, to_ns in covered[-1:]))))
             if known:
-                observation.lose(cause, "", min(known))
+                observation.lose(cause, "", around(calendar, halves, min(known), None)[0])
             for gap in observation.gaps:
                 self._mark(contract_id, gap.begins_ns, gap.begins_ns + 1 if gap.ends_ns is None else gap.ends_ns)
 
@@ -305,7 +308,10 @@ class Ingestion:
                     heard_ns = self._heard.get(contract_id, 0)
                     if self._clock.runs:
                         # What was heard before all subscriptions were acknowledged proves nothing about trades since.
-                        heard_ns = max(event.received_ns if self._clock.is_ours else self._clock.now_ns(), heard_ns)
+                        # And a clock of ours that is behind says too little: the venue's has run on since it was heard.
+                        at_ns, then_ns = self._last_heard.get(contract_id, (0, 0))
+                        ours_ns = event.received_ns + max(at_ns - then_ns, 0)
+                        heard_ns = max(ours_ns if self._clock.is_ours else self._clock.now_ns(), heard_ns)
                     if heard_ns:
                         self._see(contract_id, heard_ns)
             case FeedLost():

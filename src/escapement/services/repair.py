@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -92,29 +93,25 @@ class Repair:
         self._clock = clock
         self._params = params
         self._counts = counts
+        self._waits: dict[Gap, tuple[int, float]] = {}  # how often each failed, and when it is tried again
 
     async def run(self) -> None:
         """Repair what is due, forever."""
-        failures = 0
         while True:
-            gaps = self._due()
+            gaps = self._ready(self._due())
             if not gaps:
                 await asyncio.sleep(min(_POLL_S, self._clock.real_s(1.0)) if self._clock.runs else _POLL_S)
                 continue
             try:
-                reason = await self._repair(gaps)
+                left = await self._repair(gaps)
             except (GatewayError, StorageUnavailable) as error:
-                reason = str(error)
-            if reason is None:
-                failures = 0
-                continue
-            failures += 1
-            with contextlib.suppress(StorageUnavailable):
-                await self._ledger.store.note_attempt(self._contract_id, gaps, reason)
-            log.info("repair_waits", contract=self._contract_id, gaps=len(gaps), reason=reason)
-            wait_s = min(self._params.settle_s * 2.0 ** min(failures, 10), self._params.longest_delay_s)
-            # A replay at many times the speed of time must not become a storm of questions.
-            await asyncio.sleep(max(self._clock.real_s(wait_s), _POLL_S if failures > 3 else 0))
+                left = dict.fromkeys(gaps, str(error))
+            for reason in dict.fromkeys(left.values()):
+                own = [gap for gap, why in left.items() if why == reason]
+                with contextlib.suppress(StorageUnavailable):
+                    await self._ledger.store.note_attempt(self._contract_id, own, reason)
+                log.info("repair_waits", contract=self._contract_id, gaps=len(own), reason=reason)
+            self._let_wait(left)
 
     def _due(self) -> list[Gap]:
         """Return the gaps that can be repaired now: every smallest bar they touch has ended, here and at the venue."""
@@ -127,44 +124,74 @@ class Repair:
                     due.append(gap)
         return due
 
-    async def _repair(self, gaps: Sequence[Gap]) -> str | None:
-        """Repair these gaps; return why not, or None when they are closed."""
-        roots = sorted(
-            {root for gap in gaps for root in self._rebuild.roots(gap.begins_ns, gap.ends_ns or 0)}, key=_by_open
-        )
+    def _ready(self, due: Sequence[Gap]) -> list[Gap]:
+        """Leave out gaps that failed a moment ago; those that wait long are tried together, to ask the venue once."""
+        self._waits = {gap: self._waits[gap] for gap in due if gap in self._waits}
+        now_s = time.monotonic()
+        ahead_s = 0.0
+        if any(until_s <= now_s for _, until_s in self._waits.values()):
+            ahead_s = self._clock.real_s(self._params.longest_delay_s) / 2
+        return [gap for gap in due if self._waits.get(gap, (0, 0.0))[1] <= now_s + ahead_s]
+
+    def _let_wait(self, left: Iterable[Gap]) -> None:
+        """Let each gap wait longer with each failure, so that one that is never filled delays no other."""
+        now_s = time.monotonic()
+        for gap in left:
+            failures = self._waits.get(gap, (0, 0.0))[0] + 1
+            wait_s = min(self._params.settle_s * 2.0 ** min(failures, 10), self._params.longest_delay_s)
+            # A replay at many times the speed of time must not become a storm of questions.
+            wait_s = max(self._clock.real_s(wait_s), _POLL_S if failures > 3 else 0)
+            self._waits[gap] = failures, now_s + wait_s
+
+    async def _repair(self, gaps: Sequence[Gap]) -> dict[Gap, str]:
+        """Repair these gaps; return those that cannot be closed yet, and why."""
         repaired: Bars = {}
-        if roots:
-            reason = await self._read(roots, repaired)
-            if reason is not None:
-                return reason
-        written = await self._store(gaps, roots, repaired)
-        self._counts["gaps_closed"] += len(gaps)
+        touched = {gap: list(self._rebuild.roots(gap.begins_ns, gap.ends_ns or 0)) for gap in gaps}
+        doubts = await self._read(_united(touched.values()), repaired)
+        doubtful = {
+            gap: next((doubts[root] for root in roots if root in doubts), None) for gap, roots in touched.items()
+        }
+        left = {gap: why for gap, why in doubtful.items() if why is not None}
+        closing = [gap for gap in gaps if gap not in left]
+        if not closing:
+            return left
+        roots = _united(touched[gap] for gap in closing)
+        labels = {root.label_ns for root in roots}
+        repaired = {label_ns: bar for label_ns, bar in repaired.items() if label_ns in labels}
+        written = await self._store(closing, roots, repaired)
+        self._counts["gaps_closed"] += len(closing)
         self._counts["revised"] += written
         log.info(
-            "gaps_closed", contract=self._contract_id, gaps=len(gaps), causes=sorted({gap.cause.value for gap in gaps}),
-            bars_read=len(repaired), bars_written=written,
+            "gaps_closed", contract=self._contract_id, gaps=len(closing),
+            causes=sorted({gap.cause.value for gap in closing}), bars_read=len(repaired), bars_written=written,
         )  # fmt: skip
-        return None
+        return left
 
-    async def _read(self, roots: Sequence[Interval], repaired: Bars) -> str | None:
-        """Read the venue's bars into ``repaired``; return what cannot be told yet, or None."""
+    async def _read(self, roots: Sequence[Interval], repaired: Bars) -> dict[Interval, str]:
+        """Read the venue's bars into ``repaired``; return of which intervals they cannot be told yet, and why."""
+        if not roots:
+            return {}
         now_ns = self._clock.now_ns()
         reading, finer = await self._evidence.read(roots, now_ns)
-        if await self._evidence.is_forgotten(roots, reading, finer):
-            return "the venue keeps no such small bars of then any more, only hours; see escapement history download"
+        forgotten = await self._evidence.forgotten(roots, reading, finer)
         stored = await self._evidence.stored(roots[0].open_ns, roots[-1].end_ns)
+        doubts = {}
         for root in roots:
             bar = reading.bars.get(root.label_ns) or finer.bars.get(root.label_ns)
-            if not self._evidence.is_certain(root, bar, reading, now_ns):
-                return "the venue's newest bar may not be complete yet"
             kept = stored.get(root.label_ns) or self._ledger.lacking(
                 self._contract_id, self._rebuild.root, root.label_ns
             )
-            if bar is not None:
+            if root in forgotten:
+                doubts[root] = (
+                    "the venue keeps no such small bars of then any more, only hours; see escapement history download"
+                )
+            elif not self._evidence.is_certain(root, bar, reading, now_ns):
+                doubts[root] = "the venue's newest bar may not be complete yet"
+            elif bar is not None:
                 repaired[root.label_ns] = from_history(bar)
             elif kept is not None and not kept.whole:
-                return "the venue has no bar where trades were heard"
-        return None
+                doubts[root] = "the venue has no bar where trades were heard"
+        return doubts
 
     async def _store(self, gaps: Sequence[Gap], roots: Sequence[Interval], repaired: Bars) -> int:
         """Store repaired bars and what is made of them, close the gaps, and mend the bars in progress."""
@@ -199,7 +226,7 @@ class Repair:
         for smaller, larger in self._rebuild.steps:
             complete: Bars = {}
             in_progress = []
-            parts = await self._parts(smaller, affected[larger], known.get(smaller, {}), watermark_ns)
+            parts = await self._parts(smaller, affected[larger], known, watermark_ns)
             groups = self._rebuild.grouped(larger, parts.values())
             for interval in affected[larger]:
                 own = groups.get(interval, [])
@@ -213,7 +240,9 @@ class Repair:
             made[larger] = _Larger(complete, in_progress)
         return made
 
-    async def _parts(self, smaller: Timeframe, affected: Sequence[Interval], repaired: Bars, watermark_ns: int) -> Bars:
+    async def _parts(
+        self, smaller: Timeframe, affected: Sequence[Interval], known: dict[Timeframe, Bars], watermark_ns: int
+    ) -> Bars:
         """Return the completed bars of ``smaller`` from the first to the last affected interval, as repaired."""
         if not affected:
             return {}
@@ -221,8 +250,28 @@ class Repair:
         from_ns, to_ns = affected[0].open_ns - wide_ns, affected[-1].end_ns + wide_ns
         stored = await self._ledger.store.bars_between(self._contract_id, smaller, from_ns, to_ns)
         waiting = self._ledger.all_lacking(self._contract_id, smaller)
-        found = {bar.start_ns: bar for bar in [*waiting, *stored]} | repaired
+        found = {bar.start_ns: bar for bar in [*waiting, *stored]} | known.get(smaller, {})
+        found |= await self._never_kept(smaller, affected, known, found, watermark_ns)
         return {start_ns: bar for start_ns, bar in found.items() if bar.end_ns <= watermark_ns}
+
+    async def _never_kept(
+        self, smaller: Timeframe, affected: Sequence[Interval], known: dict[Timeframe, Bars], found: Bars,
+        watermark_ns: int,
+    ) -> Bars:  # fmt: skip
+        """Make what is missing of ``smaller`` from what it is made of: it may not have been kept from the beginning."""
+        feeder = self._rebuild.feeder(smaller)
+        if feeder is None:
+            return {}
+        absent = [
+            each for larger in affected for each in self._rebuild.inside(smaller, larger)
+            if each.label_ns not in found and each.end_ns <= watermark_ns
+        ]  # fmt: skip
+        made: Bars = {}
+        for run in _runs(absent):
+            groups = self._rebuild.grouped(smaller, (await self._parts(feeder, run, known, watermark_ns)).values())
+            bars = (self._rebuild.merged(smaller, each, groups.get(each, ())) for each in run)
+            made |= {bar.start_ns: bar for bar in bars if bar is not None}
+        return made
 
     def _mend(self, made: dict[Timeframe, _Larger], fresh: Sequence[Bar]) -> None:
         """Make the bars in progress anew from all completed bars below them; nothing may be awaited here."""
@@ -252,6 +301,21 @@ def _covered(contract_id: str, gaps: Sequence[Gap], roots: Sequence[Interval]) -
         ends_ns = max([gap.ends_ns, *(root.end_ns for root in own[-1:])])
         covered.append(Coverage(contract_id, begins_ns, ends_ns, BarSource.HISTORY))
     return covered
+
+
+def _united(groups: Iterable[Iterable[Interval]]) -> list[Interval]:
+    return sorted({interval for group in groups for interval in group}, key=_by_open)
+
+
+def _runs(ordered: Iterable[Interval]) -> list[list[Interval]]:
+    """Divide intervals into those that follow upon one another."""
+    runs: list[list[Interval]] = []
+    for interval in ordered:
+        if runs and interval.open_ns == runs[-1][-1].end_ns:
+            runs[-1].append(interval)
+        else:
+            runs.append([interval])
+    return runs
 
 
 def _by_open(interval: Interval) -> int:

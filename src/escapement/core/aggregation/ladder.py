@@ -64,6 +64,19 @@ def with_root(timeframes: Sequence[Timeframe]) -> tuple[Timeframe, ...]:
     return tuple(sorted({root, *chosen}))
 
 
+def made_of_new(timeframes: Sequence[Timeframe], kept: object) -> list[Timeframe]:
+    """Return what is made of timeframes not among those ``kept`` before, where even the smallest one is not.
+
+    Of their bars in progress, stored parts do not tell the beginning. ``kept`` are texts; anything else tells nothing.
+    """
+    rungs = ladder(timeframes)
+    if not isinstance(kept, Sequence) or str(rungs[0].timeframe) in kept:
+        return []
+    return [
+        rung.timeframe for rung in rungs if rung.fed_by is not None and str(rungs[rung.fed_by].timeframe) not in kept
+    ]
+
+
 def fits(smaller: Timeframe, larger: Timeframe) -> bool:
     """Whether every bar of ``larger`` is made of whole bars of ``smaller``; 60s and 1m fit into each other."""
     return smaller.nests_in(larger) or (smaller.is_intraday and smaller.length_ns == larger.length_ns)

@@ -57,6 +57,19 @@ class Rebuild:
                     found.add(before)
         return sorted((interval for interval in found if interval is not None), key=_by_open)
 
+    def feeder(self, timeframe: Timeframe) -> Timeframe | None:
+        """Return the timeframe whose bars those of ``timeframe`` are made of; None of the smallest."""
+        return next((smaller for smaller, larger in self.steps if larger == timeframe), None)
+
+    def inside(self, timeframe: Timeframe, larger: Interval) -> Iterator[Interval]:
+        """Yield the intervals of ``timeframe`` that lie in a larger one of which they are parts, oldest first."""
+        if timeframe.is_intraday:
+            yield from intervals(self._calendar, timeframe, larger.open_ns, larger.end_ns)
+            return
+        sessions = self._calendar.sessions_between(larger.open_ns, larger.end_ns)
+        found = (self._calendar.interval(timeframe, session.close_ns - 1) for session in sessions)
+        yield from dict.fromkeys(interval for interval in found if interval is not None)
+
     def grouped(self, timeframe: Timeframe, bars: Iterable[Bar]) -> dict[Interval, list[Bar]]:
         """Return smaller bars by the interval of ``timeframe`` that they lie in."""
         groups: dict[Interval, list[Bar]] = {}
@@ -102,6 +115,18 @@ def open_since(calendar: SessionCalendar, timeframes: Iterable[Timeframe], at_ns
         if interval is not None and interval.end_ns > at_ns:
             began.append(interval.open_ns)
     return min(began)
+
+
+def around(
+    calendar: SessionCalendar, timeframes: Sequence[Timeframe], from_ns: int, to_ns: int | None
+) -> tuple[int, int | None]:
+    """Widen ``[from_ns, to_ns)`` to both ends of the bars that it cuts, and of those that these cut."""
+    for _ in timeframes:
+        from_ns = open_since(calendar, timeframes, from_ns)
+    if to_ns is None:
+        return from_ns, None
+    found = [calendar.interval(timeframe, to_ns - 1) for timeframe in timeframes]
+    return from_ns, max([to_ns, *(interval.end_ns for interval in found if interval is not None)])
 
 
 def _by_open(interval: Interval) -> int:
