@@ -60,4 +60,4 @@ def _state(each: ServiceHealth) -> str:
 
 async def _services(settings: Settings) -> list[ServiceHealth]:
     async with wiring.database(settings) as database:
-        return await HealthStore(database).services()
+        return await HealthStore(database).services(_SILENT_S)

@@ -42,10 +42,14 @@ class HealthStore:
                 [each.error.replace("\0", "") for each in services],
             )  # fmt: skip
 
-    async def services(self) -> list[ServiceHealth]:
-        """Return how each service is, in the process that spoke of it last."""
+    async def services(self, alive_s: float) -> list[ServiceHealth]:
+        """Return how each service is, in the process that spoke of it last and in others that are at work with it.
+
+        Args:
+            alive_s: how many seconds ago a process that is alive spoke at most.
+        """
         with translated():
-            rows = await self._pool.fetch(_HEALTH)
+            rows = await self._pool.fetch(_HEALTH, alive_s)
         return [
             ServiceHealth(
                 row["service"], row["state"], ns_from_datetime(row["since"]), row["restarts"], row["error"],
