@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from escapement.storage import DBHandler, migrate
 from escapement.storage.embedded import embedded_server
 from escapement.storage.health import HealthStore, ServiceHealth
@@ -117,6 +119,33 @@ def test_settings_of_every_service_are_refused_before_anything_starts(tmp_path: 
     answer = escapement(tmp_path, "run", "--services", "ingest,trade")
     assert answer.returncode == 2
     assert "run.services.1 'trade': should be 'ingest', 'analyze' or 'coordinate'" in answer.stderr
+
+
+def test_a_database_that_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    with embedded_server(tmp_path / "hanging") as url:
+        asyncio.run(migrate(url))
+        server = psutil.Process(int((tmp_path / "hanging" / "postgres" / "postmaster.pid").read_text().split()[0]))
+        variables = {
+            **venue_variables("http://127.0.0.1:1"), "DATABASE_URL": url, "ESCAPEMENT_CONTRACTS": MES,
+            "ESCAPEMENT_RUN__GRACE_SECONDS": "1000",
+        }  # fmt: skip
+        with program(tmp_path, "run", "--services", "analyze,coordinate", **variables) as running:
+            wait_for(running, "stderr", "contract_added")
+            frozen = [server, *server.children(recursive=True)]
+            for each in frozen:
+                each.suspend()
+            try:
+                wait_for(running, "stderr", "doorbell_lost")
+                running.send_signal(signal.SIGTERM)
+                wait_for(running, "stderr", '"stopping"')
+                running.send_signal(signal.SIGTERM)
+                _, err = running.communicate(timeout=30)
+            finally:
+                for each in frozen:
+                    if each.is_running():
+                        each.resume()
+    assert running.returncode == 1, err
+    assert '"left_behind"' in err
 
 
 def test_before_anything_ran_it_says_so(tmp_path: Path) -> None:

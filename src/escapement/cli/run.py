@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from escapement import wiring
 from escapement.cli import analyze, app, coordinate, ingest, settings_of
 from escapement.cli.ingest import stop_on_signals
-from escapement.errors import ConfigurationError, StorageError
+from escapement.errors import ConfigurationError, EscapementError
 from escapement.logs import redact
 from escapement.services.supervise import Service, SuperviseParams, Supervisor
 from escapement.settings import Settings
@@ -26,7 +26,7 @@ from escapement.storage.health import HealthStore, ServiceHealth
 log = structlog.get_logger(service="supervise")
 
 HEARTBEAT_S = 3.0
-_LAST_WORD_S = 5.0
+_LAST_WORD_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,29 @@ def check(settings: Settings, chosen: Sequence[str]) -> None:
 
 async def _run(settings: Settings, chosen: Sequence[str]) -> None:
     given = settings.database.url
-    async with database_url(None if given is None else given.get_secret_value(), settings.data_dir) as url:
-        own = settings.model_copy(update={"database": settings.database.model_copy(update={"url": SecretStr(url)})})
-        supervisor, changed = supervised(own, chosen)
-        stop_on_signals(supervisor.stop)
-        telling = asyncio.create_task(_tell(own, supervisor, changed))
-        try:
-            await supervisor.run()
-        finally:
-            changed.set()
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
-            await _tell_once(own, supervisor)
+    left_behind: list[str] = []
+    try:
+        async with database_url(None if given is None else given.get_secret_value(), settings.data_dir) as url:
+            own = settings.model_copy(update={"database": settings.database.model_copy(update={"url": SecretStr(url)})})
+            supervisor, changed = supervised(own, chosen)
+            stop_on_signals(supervisor.stop)
+            telling = asyncio.create_task(_tell(own, supervisor, changed), name="health")
+            try:
+                await supervisor.run()
+            finally:
+                telling.cancel()
+                await asyncio.wait((telling,), timeout=_LAST_WORD_S)
+                if telling.done():  # else the database hangs
+                    telling = asyncio.create_task(_tell_once(own, supervisor), name="health")
+                    await asyncio.wait((telling,), timeout=_LAST_WORD_S)
+                left_behind += supervisor.left_behind()
+                if not telling.done():
+                    left_behind.append(telling.get_name())
+    finally:
+        if left_behind:
+            # The event loop would wait for them without end. All that was stored stays, as after kill -9.
+            log.error("left_behind", names=left_behind)
+            os._exit(1)
 
 
 def supervised(settings: Settings, chosen: Sequence[str]) -> tuple[Supervisor, asyncio.Event]:
@@ -117,7 +128,7 @@ async def _tell(settings: Settings, supervisor: Supervisor, changed: asyncio.Eve
                             await changed.wait()
                     except TimeoutError:
                         continue
-        except StorageError as error:
+        except EscapementError as error:
             log.warning("health_untold", reason=str(error))
             await asyncio.sleep(HEARTBEAT_S)
 
@@ -125,9 +136,9 @@ async def _tell(settings: Settings, supervisor: Supervisor, changed: asyncio.Eve
 async def _tell_once(settings: Settings, supervisor: Supervisor) -> None:
     """Say the last word, unless the database is away."""
     try:
-        async with asyncio.timeout(_LAST_WORD_S), wiring.database(settings) as database:
+        async with wiring.database(settings) as database:
             await _put(HealthStore(database), supervisor)
-    except (StorageError, TimeoutError) as error:
+    except EscapementError as error:
         log.warning("health_untold", reason=str(error))
 
 

@@ -22,6 +22,8 @@ log = structlog.get_logger(service="supervise")
 
 # A person has to act, or the program is at fault: starting again would not help.
 _FATAL = ConfigurationError, SchemaMismatch, InvariantViolated
+# How long what was cut off may take to clean up: a connection to a server that hangs never closes.
+_CUT_OFF_S = 3.0
 
 
 class ServiceState(StrEnum):
@@ -94,8 +96,14 @@ class _Seat:
     def __init__(self, service: Service, changed: Callable[[], None]) -> None:
         self.service = service
         self.stopping = asyncio.Event()
+        self.is_cut_off = False
         self._changed = changed
         self.health = Health(service.name, ServiceState.STARTING, time.time_ns())
+
+    def is_up(self) -> None:
+        """Take note that the service is up, unless it was asked to end meanwhile."""
+        if not self.stopping.is_set():
+            self.stands(ServiceState.RUNNING)
 
     def stands(self, state: ServiceState, error: str | None = None, *, again: bool = False) -> None:
         """Take note of where the service stands."""
@@ -123,11 +131,16 @@ class Supervisor:
         self._seats = [_Seat(service, changed) for service in services]
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._fatal: BaseException | None = None
 
     def health(self) -> list[Health]:
         """Return how each service is, in the order of their dependence."""
         return [seat.health for seat in self._seats]
+
+    def left_behind(self) -> list[str]:
+        """Return the services that, once ``run`` has returned, still have not ended."""
+        return [task.get_name() for task in self._tasks if not task.done()]
 
     def stop(self) -> None:
         """Ask for an orderly end; the second time for one at once."""
@@ -142,15 +155,16 @@ class Supervisor:
             EscapementError: what that service failed with, when all others were stopped in order; or a service did not
                 end in good order.
         """
-        tasks = [asyncio.create_task(self._keep(seat), name=seat.service.name) for seat in self._seats]
+        self._tasks = tasks = [asyncio.create_task(self._keep(seat), name=seat.service.name) for seat in self._seats]
         try:
             await self._stopping.wait()
             for seat, task in zip(self._seats, tasks, strict=True):
                 await self._end(seat, task)
         finally:
-            for task in tasks:
+            for seat, task in zip(self._seats, tasks, strict=True):
+                seat.is_cut_off = True
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=_CUT_OFF_S)
         if self._fatal is not None:
             raise self._fatal
         failed = [each for each in self.health() if each.state is ServiceState.FAILED]
@@ -168,8 +182,9 @@ class Supervisor:
         hurry.cancel()
         if not task.done():
             log.error("service_cut_off", name=seat.service.name, grace_s=self._params.grace_s)
+            seat.is_cut_off = True
             task.cancel()
-            await asyncio.wait((task,))
+            await asyncio.wait((task,), timeout=_CUT_OFF_S)
             seat.stands(ServiceState.FAILED, "it was cut off, because it did not end in time")
 
     async def _keep(self, seat: _Seat) -> None:
@@ -204,8 +219,9 @@ class Supervisor:
     async def _run_once(self, seat: _Seat) -> str | None:
         """Run a service; return what it failed with."""
         try:
-            await seat.service.run(seat.stopping, lambda: seat.stands(ServiceState.RUNNING))
+            await seat.service.run(seat.stopping, seat.is_up)
         except _FATAL as error:
+            log.error("service_cannot_go_on", name=seat.service.name, reason=str(error))  # noqa: TRY400 - it says it all
             seat.stands(ServiceState.FAILED, str(error))
             if self._fatal is None:
                 self._fatal = error
@@ -216,4 +232,10 @@ class Supervisor:
         except Exception as error:
             log.exception("service_failed", name=seat.service.name)
             return str(error) or type(error).__name__
+        except asyncio.CancelledError:
+            # Of something that the service awaited. Taken for our own, it would end the service without a word.
+            if seat.is_cut_off:
+                raise
+            log.exception("service_failed", name=seat.service.name)
+            return "something that it waited for was cancelled"
         return None
