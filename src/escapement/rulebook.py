@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ def _faults(at: str, rule: object, running: Sequence[Running]) -> Iterator[str]:
                     "add it to timeframes and to that analyzer's, or leave it out here"
                 )
     if isinstance(rule, Weighted):
-        most = sum(rule.weight(timeframe, run.analyzer) for run in running for timeframe in run.timeframes)
+        most = math.fsum(rule.weight(timeframe, run.analyzer) for run in running for timeframe in run.timeframes)
         if rule.threshold > most:
             yield (
                 f"{at}.threshold {rule.threshold:g} is impossible: all analyzers that run and have a weight reach "
