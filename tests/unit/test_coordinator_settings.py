@@ -108,10 +108,30 @@ def test_rules_stand_in_variables_as_yaml() -> None:
         ("gates: [{rule: trading_window, from: 8, to: 15:00, timezone: UTC}]", "gates.0.from 8: is no time of day"),
         (
             "gates: [{rule: trading_window, from: 08:30, to: 25:00, timezone: UTC}]",
-            "to 1500: is no time of day",
+            "to '25:00': is no time of day",
+        ),
+        ("gates: [{rule: trading_window, from: 930, to: 15:00, timezone: UTC}]", 'from 930: .*write "08:30"'),
+        ("gates: [{rule: trading_window, from: 1430, to: 15:00, timezone: UTC}]", "from 1430: is no time of day"),
+        ("gates: [{rule: trading_window, from: 8:3, to: 15:00, timezone: UTC}]", "from '8:3': is no time of day"),
+        (
+            "gates: [{rule: trading_window, from: 08:30, to: 15:00, timezone: UTC, days: mon-fri}]",
+            "'mon-fri': is no day",
+        ),
+        (
+            "gates: [{rule: trading_window, from: 08:30, to: 15:00, timezone: UTC, days: [monthly]}]",
+            "use some of mon, t",
         ),
         ("gates: [{rule: trading_window, from: 08:30, to: 15:00, timezone: Chicago}]", "'Chicago': is no time zone"),
         ("gates: [{rule: trading_window, from: 08:30, to: 15:00, timezone: UTC, days: [x]}]", "'x': is no day"),
+        ("gates: [cooldwn]", "gates.0: .*'cooldwn'.*'cooldown', 'once_per', 'trading_window'"),
+        ("gates: [{rule: cooldown, length: 1.5h}]", "gates.0.length '1.5h': is no length of time; write .*90m"),
+        ("exits: [pass_through]", "exits.0.rule 'pass_through': should be 'opposite_signal'"),
+        ("conflict: {rule: ignore, wihtin: 1h}", "conflict.wihtin is no setting; did you mean within"),
+        ("entries: [{rule: confluence, timeframes: [1h], need: 0}]", "entries.0.need 0: is neither all nor a whole"),
+        ("entries: [{rule: confluence, timeframes: [1h], need: true}]", "entries.0.need True: is neither all"),
+        ("entries: [{rule: confluence, timeframes: [1h], need: some}]", "entries.0.need 'some': is neither all"),
+        ("entries: [{rule: confluence, timeframes: []}]", "entries.0: timeframes is empty; name those"),
+        ("directions: {}", "coordinator.directions: .*at least 1"),
         ("directions: {uptrendStart: up}", "directions.uptrendStart 'up': should be 'long' or 'short'"),
         ("patience_seconds: 0", "patience_seconds 0: should be greater"),
         ("poll_seconds: soon", "poll_seconds 'soon'"),
@@ -157,6 +177,26 @@ def test_what_listens_to_something_that_does_not_run_or_can_never_be_is_refused(
     settings = read(f"timeframes: [5m, 1h]\nanalyzers: {analyzers}\ncoordinator:\n  {coordinator}\n")
     with pytest.raises(ConfigurationError, match=message):
         rules(settings)
+
+
+@pytest.mark.parametrize(
+    ("begins", "clock"),
+    [("8:30", "08:30"), ("08:30", "08:30"), ("15:00", "15:00"), ('"00:00"', "00:00"), ("0:00", "00:00")],
+)
+def test_a_time_of_day_is_read_as_written_with_and_without_quotes(begins: str, clock: str) -> None:
+    gates = f"[{{rule: trading_window, from: {begins}, to: 16:10, timezone: UTC, days: [Friday, sun]}}]"
+    for settings in (read(f"coordinator:\n  gates: {gates}\n"), read("{}", ESCAPEMENT_COORDINATOR__GATES=gates)):
+        (window,) = settings.coordinator.model_dump(mode="json")["gates"]
+        assert (window["from"], window["to"], window["days"]) == (clock, "16:10", ["fri", "sun"])
+
+
+def test_a_threshold_that_all_weights_meet_is_not_refused_for_how_they_are_rounded() -> None:
+    for weights in ("{5m: 0.7, 15m: 0.1, 1h: 0.2}", "{5m: 0.2, 15m: 0.1, 1h: 0.7}", "{5m: 0.1, 15m: 0.7, 1h: 0.2}"):
+        settings = read(
+            "timeframes: [5m, 15m, 1h]\ncoordinator:\n"
+            f"  entries: [{{rule: weighted, timeframe_weights: {weights}, threshold: 1}}]\n"
+        )
+        assert rules(settings).entries[0].name == "weighted"
 
 
 def test_a_threshold_that_can_just_be_reached_is_not_refused() -> None:

@@ -36,6 +36,7 @@ from escapement.settings.fields import (
     TimeframeName,
     Zone,
     from_yaml,
+    need,
     no_flag,
     once_each,
     split,
@@ -44,7 +45,7 @@ from escapement.settings.fields import (
 Timeframes = Annotated[tuple[TimeframeName, ...], BeforeValidator(split), AfterValidator(once_each)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split)]
 Weight = Annotated[float, BeforeValidator(no_flag), Field(gt=0)]
-Need = Literal["all"] | Annotated[int, BeforeValidator(no_flag), Field(ge=1)]
+Need = Annotated[Literal["all"] | int, BeforeValidator(need)]
 
 
 class RuleSettings(Section):
@@ -228,7 +229,7 @@ class CoordinatorSettings(Section):
 
     name: str = Field(default="main", min_length=1)
     directions: Annotated[dict[str, Literal["long", "short"]], BeforeValidator(from_yaml)] = Field(
-        default_factory=_directions
+        default_factory=_directions, min_length=1
     )
     entries: Annotated[tuple[EntrySettings, ...], BeforeValidator(_list), Field(min_length=1)] = (
         PassThroughSettings(rule="pass_through"),

@@ -17,6 +17,19 @@ from escapement.model import NS_PER_SECOND, Timeframe
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
+_LONG_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_INTEGER: Final = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+
+
+class Loader(yaml.SafeLoader):
+    """Reads YAML without its numbers to base 60: 15:00 is a time of day, which 900 is not."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, _INTEGER if tag == "tag:yaml.org,2002:int" else form) for tag, form in known]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
 
 def split(value: object) -> object:
     """Let a list stand in one environment variable, separated by commas."""
@@ -28,6 +41,15 @@ def no_flag(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("is not a number")  # noqa: TRY004 - what pydantic turns into a fault of the field
     return value
+
+
+def need(value: object) -> object:
+    """Read ``all`` or how many."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("is neither all nor a whole number of 1 or more")
 
 
 def _timeframe(value: object) -> object:
@@ -50,7 +72,7 @@ def from_yaml(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
+        return Loader(value).get_single_data()
     except yaml.YAMLError:
         raise ValueError("is not YAML; write for example [{rule: confluence, timeframes: [1h, 15m]}]") from None
 
@@ -67,8 +89,6 @@ def _duration(value: object) -> object:
 
 
 def _clock(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool) and 600 <= value < 1_440:
-        return time(value // 60, value % 60)  # YAML 1.1 reads 15:00 as a number to base 60
     found = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError('is no time of day; write "08:30", 00:00 to 23:59')
@@ -83,10 +103,11 @@ def _zone(value: object) -> object:
 
 
 def _day(value: object) -> object:
-    text = str(value).lower()[:3]
-    if text not in DAYS:
-        raise ValueError(f"is no day; use some of {', '.join(DAYS)}")
-    return DAYS.index(text)
+    text = str(value).lower()
+    for number, names in enumerate(zip(DAYS, _LONG_DAYS, strict=True)):
+        if text in names:
+            return number
+    raise ValueError(f"is no day; use some of {', '.join(DAYS)}")
 
 
 Seconds = Annotated[float, BeforeValidator(no_flag), Field(gt=0)]

@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 from dotenv.parser import parse_stream
 
+from escapement.settings.fields import Loader
+
 PREFIX = "ESCAPEMENT_"
 SETTINGS_VARIABLE = "ESCAPEMENT_SETTINGS"
 # Settings whose variables have names of their own, besides ESCAPEMENT_SECTION__NAME. The first that is set counts.
@@ -64,7 +66,7 @@ class Gathered:
 def lay_over_yaml(gathered: Gathered, file: Path) -> None:
     """Take a YAML file's settings; origins are its lines."""
     try:
-        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        loader = Loader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         lines = dict(_lines(node, "", []))
         content = None if node is None else loader.construct_document(node)
