@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escapement.calendars import calendar_for_contract
-from escapement.core.coordination import Coordinator, Gate, Remark, Rules, View, Voice
+from escapement.core.coordination import Coordinator, Gate, Remark, Rules, View, Voice, figure
 from escapement.core.coordination.rules import (
     Conflict,
     Confluence,
@@ -171,6 +172,61 @@ def test_saving_and_loading_at_any_point_changes_nothing(
         machine = reloaded()
     remarks += machine.advance(BEGIN + 20 * STEP)
     assert (decisions(remarks), machine.snapshot()) == decided(rules, stream)
+
+
+@FEW
+@given(rulebooks, streams, st.lists(st.integers(0, 14 * STEP), max_size=12))
+def test_in_which_steps_time_passes_does_not_matter(rules: Rules, stream: list[HeardSignal], steps: list[int]) -> None:
+    machine = coordinator(rules)
+    for each in stream:
+        machine.push(each)
+    remarks: list[Remark] = []
+    for step_ns in steps:  # back as well, which changes nothing
+        remarks += machine.advance(BEGIN + step_ns)
+    remarks += machine.advance(BEGIN + 20 * STEP)
+    whole = coordinator(rules)
+    for each in stream:
+        whole.push(each)
+    assert remarks == whole.advance(BEGIN + 20 * STEP)
+    assert machine.snapshot() == whole.snapshot()
+
+
+@FEW
+@given(rulebooks, streams)
+def test_what_is_told_of_a_signal_holds_the_numbers_that_are_kept(rules: Rules, stream: list[HeardSignal]) -> None:
+    machine = coordinator(rules)
+    for each in stream:
+        machine.push(each)
+    counted = {
+        "confluence": ("agreeing", "need", "of", "within"), "strategic_tactical": ("permitting", "need", "of"),
+        "conflict": ("against", "voices", "within"), "cooldown": ("since", "need"), "weighted": ("score", "threshold"),
+        "once_per": ("earlier",), "rivals": ("mine", "theirs"), "decision": ("position",),
+    }  # fmt: skip
+    for remark in machine.advance(BEGIN + 20 * STEP):
+        for verdict in remark.verdicts:
+            said = re.findall(r"[-\w.:]*\w", verdict.words)
+            kept = [verdict.values[name] for name in counted.get(verdict.rule.partition(" ")[0], ())]
+            kept += [vote["strength"] for vote in verdict.values.get("strengths", ())]
+            for value in kept:
+                if value is not None:
+                    text = value if isinstance(value, str) else figure(value)
+                    assert text in said, (verdict.words, verdict.values)
+        if remark.decision is not None:
+            assert f"with confidence {figure(remark.decision.confidence)}," in remark.decision.words
+            assert f"at {remark.decision.price} " in remark.decision.words
+
+
+@FEW
+@given(rulebooks, streams)
+def test_the_position_is_what_the_last_decision_says(rules: Rules, stream: list[HeardSignal]) -> None:
+    machine = coordinator(rules)
+    position = 0
+    for moment in moments(stream):
+        for each in moment:
+            machine.push(each)
+        for found in decisions(machine.advance(moment[0].signal.known_at_ns)):
+            position = found.direction
+        assert machine.position == position
 
 
 @FEW

@@ -82,6 +82,11 @@ def numbers(verdict: Verdict) -> set[str]:
         (Weighted({H1: 2}, 1), [voice(H1, LONG, 1), voice(M5, LONG)], LONG, False),
         (Weighted({M5: 1}, 2, {"trend_starts": 2}), [voice(M5, LONG)], LONG, True),
         (Weighted({M5: 1}, 2, {"donchian_breakout": 2}), [voice(M5, LONG)], LONG, False),
+        # Two half-lives leave a quarter: 4 / 4 + 1 = 2; a voice of weight that spoke, and not for the direction.
+        (Weighted({H1: 4, M5: 1}, 2, half_life_ns=30 * MINUTE), [voice(H1, LONG, 60), voice(M5, LONG)], LONG, True),
+        (Weighted({H1: 4, M5: 1}, 2.1, half_life_ns=30 * MINUTE), [voice(H1, LONG, 60), voice(M5, LONG)], LONG, False),
+        (Weighted({H1: 4, M5: 1}, 1), [voice(H1, LONG, 1), voice(M5, SHORT)], LONG, False),
+        (Weighted({H1: 2, M5: 1}, 1), [voice(H1, 0), voice(M5, LONG)], LONG, True),
         # Strategic and tactical: permitted and timed, not permitted, not timed, contradicted, enough of two, too old.
         (StrategicTactical((H1,), (M5,), 1), [voice(H1, LONG, 45), voice(M5, LONG)], LONG, True),
         (StrategicTactical((H1,), (M5,), 1), [voice(H1, SHORT, 45), voice(M5, LONG)], LONG, False),
@@ -118,6 +123,12 @@ def test_when_an_entry_is_wished(rule: EntryRule, voices: list[Voice], direction
             True,
             1.0,
         ),
+        ("higher_timeframe", [voice(M5, LONG), voice(H1, SHORT, 61)], True, 1.0),
+        ("higher_timeframe", [voice(M5, LONG), voice(M5, SHORT, 0, "b")], False, 1.0),  # nothing leads
+        ("higher_timeframe", [voice(M5, LONG), voice(M5, SHORT, 5, "b")], True, 1.0),
+        ("ignore", [voice(M5, LONG), voice(H1, 0)], True, 1.0),
+        ("stand_aside", [voice(M5, LONG), voice(H1, SHORT, 60)], False, 1.0),
+        ("reduce", [voice(M5, LONG), voice(H1, SHORT, 61)], True, 1.0),
         ("reduce", [voice(M5, LONG), voice(M15, LONG, 5), voice(H1, SHORT, 30), voice(H4, LONG, 40)], True, 0.75),
         ("reduce", [voice(M5, LONG)], True, 1.0),
         ("reduce", [voice(H1, SHORT)], False, 0.0),
@@ -144,6 +155,10 @@ CHICAGO, DAY, NIGHT = ZoneInfo("America/Chicago"), (time(8, 30), time(15)), (tim
         (Cooldown(30 * MINUTE), {"decided_ns": NOW - 29 * MINUTE}, False),
         (Cooldown(30 * MINUTE), {"decided_ns": NOW - 30 * MINUTE + 1}, False),
         (Cooldown(30 * MINUTE), {"decided_ns": NOW - 30 * MINUTE}, True),
+        (Cooldown(30 * MINUTE), {"decided_ns": NOW - 31 * MINUTE}, True),
+        (OncePer("session"), {"entries": {LONG: FRIDAY, SHORT: ENTERED}}, False),
+        (OncePer("session_direction"), {"entries": {LONG: FRIDAY, SHORT: ENTERED}}, True),
+        (OncePer("direction"), {"entries": {SHORT: ENTERED}}, True),
         (OncePer("session"), {}, True),
         (OncePer("session"), {"entries": {SHORT: ENTERED}}, False),
         (OncePer("session"), {"entries": {SHORT: FRIDAY}}, True),
@@ -176,6 +191,16 @@ def test_when_a_gate_lets_a_wish_pass(gate: Gate, more: dict[str, object], *, st
         ("2025-03-18T07:29:00Z", NIGHT, [0], True),  # Tuesday 02:29 belongs to Monday's window
         ("2025-03-18T07:30:00Z", NIGHT, [0], False),
         ("2025-03-18T23:00:00Z", NIGHT, [0], False),
+        ("2025-03-17T06:00:00Z", NIGHT, [0], False),  # Monday 01:00 belongs to Sunday's window
+        ("2025-03-17T06:00:00Z", NIGHT, [6], True),
+        ("2025-03-09T08:29:59Z", NIGHT, range(7), False),  # 03:29, the clock went from 02:00 to 03:00
+        ("2025-03-09T07:59:59Z", NIGHT, range(7), True),  # 01:59
+        ("2025-11-02T06:30:00Z", NIGHT, range(7), True),  # 01:30, for the first time
+        ("2025-11-02T07:30:00Z", NIGHT, range(7), True),  # 01:30 again
+        ("2025-11-02T08:30:00Z", NIGHT, range(7), False),  # 02:30
+        ("2025-03-17T05:00:00Z", (time(0), time(0)), [0], True),  # the whole of a day
+        ("2025-03-18T04:59:59Z", (time(0), time(0)), [0], True),
+        ("2025-03-18T05:00:00Z", (time(0), time(0)), [0], False),
     ],
 )
 def test_when_the_trading_window_is_open(
@@ -192,6 +217,8 @@ def test_when_the_trading_window_is_open(
     [
         (LONG, voice(M5, SHORT), OppositeSignal(), True),
         (SHORT, voice(M5, LONG), OppositeSignal(), True),
+        (SHORT, voice(M5, SHORT), OppositeSignal(), False),
+        (SHORT, voice(H1, LONG), OppositeSignal((H1,), ("trend_starts",)), True),
         (LONG, voice(M5, LONG), OppositeSignal(), False),
         (0, voice(M5, SHORT), OppositeSignal(), False),
         (LONG, voice(M5, SHORT, 5), OppositeSignal(), False),
@@ -218,6 +245,27 @@ def test_a_vote_is_told_with_every_number_it_was_made_of() -> None:
         "5m donchian_breakout short 0.25 (2h old))"
     )
     assert [vote["strength"] for vote in verdict.values["strengths"]] == [1.5, 1.5, 0.25]
+
+
+def test_what_larger_timeframes_permit_and_what_conflict_and_window_say_is_told_with_the_numbers_compared() -> None:
+    rule = StrategicTactical((H4, H1), (M5,), 1, 240 * MINUTE)
+    permitted = rule.propose(view(voice(H1, LONG, 45), voice(M5, LONG)), LONG)
+    assert permitted.words == (
+        "1 of 2 strategic timeframes permit long within 4h, 1 needed (permit: 1h; not: 4h), and uptrendStart of "
+        "trend_starts on 5m times it"
+    )
+    assert permitted.confidence == 0.5
+    assert [each.timeframe for each in permitted.because] == [H1, M5]
+    said = view(voice(H1, SHORT, 30), voice(M15, LONG), voice(M5, LONG))
+    assert {way: Conflict(way).judge(said, LONG).words for way in ("ignore", "stand_aside", "reduce")} == {
+        "ignore": "1 of 3 voices oppose long (1h), which is ignored",
+        "stand_aside": "1 of 3 voices oppose long (1h), so it stands aside",
+        "reduce": "1 of 3 voices oppose long (1h), so 0.6667 of the confidence is left",
+    }
+    leads = Conflict("higher_timeframe", within_ns=90 * MINUTE).judge(said, LONG)
+    assert leads.words == "1 of 3 voices within 1h30m oppose long (1h), and 1h, the largest that speaks, says short"
+    window = TradingWindow(*DAY, CHICAGO, (0, 4)).judge(view(), LONG)
+    assert window.words == "it is mon 10:00:00, within 08:30 to 15:00 America/Chicago on mon, fri"
 
 
 def test_words_of_confluence_and_gates_hold_the_numbers_compared() -> None:
