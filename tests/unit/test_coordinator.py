@@ -6,7 +6,7 @@ import pytest
 
 from escapement.calendars import calendar_for_contract
 from escapement.core.coordination import Coordinator, Remark, Rules
-from escapement.core.coordination.rules import Conflict, Confluence, Cooldown, OppositeSignal, PassThrough
+from escapement.core.coordination.rules import Conflict, Confluence, Cooldown, OncePer, OppositeSignal, PassThrough
 from escapement.errors import InvalidInput
 from escapement.model import NS_PER_SECOND, Action, Decision, HeardSignal, Signal, Timeframe
 from escapement.moments import ns_from_iso
@@ -78,6 +78,45 @@ def test_gates_keep_it_from_entering_and_reversing_but_neither_from_holding_nor_
         "exit",
         "enter_long",
     ]
+
+
+def test_the_signal_that_may_not_reverse_still_ends_the_position() -> None:
+    rules = Rules("main", (PassThrough(),), gates=(Cooldown(30 * MINUTE),), exits=(OppositeSignal(),))
+    found = decisions(rules, said(5, 1), said(10, -1), said(45, -1), said(80, 1))
+    assert [(str(each.action), each.rule) for each in found] == [
+        ("enter_long", "pass_through"), ("exit", "opposite_signal"), ("enter_short", "pass_through"),
+        ("reverse", "pass_through"),
+    ]  # fmt: skip
+    last = remarks(rules, said(5, 1), said(10, -1))[-1]
+    assert [(each.rule, each.stands) for each in last.verdicts] == [
+        ("pass_through", True), ("conflict", True), ("cooldown", False), ("opposite_signal", True), ("decision", True),
+    ]  # fmt: skip
+    assert last.verdicts[-1].words == "exit long; the position was long"
+    assert last.verdicts[-1].values["action"] == "exit"
+
+
+def test_one_entry_a_session_counts_reversals_and_begins_anew_with_the_next_session() -> None:
+    session = Rules("main", (PassThrough(),), gates=(OncePer("session"),))
+    assert actions(session, said(5, 1), said(10, -1), said(421, -1), said(430, 1)) == ["enter_long", "reverse"]
+    # The session ends at 21:00 UTC, and a bar that ends with it belongs to it; the next one begins at 22:00.
+    assert actions(session, said(5, 1), said(360, -1)) == ["enter_long"]
+    assert actions(session, said(5, 1), said(360, -1), said(421, -1)) == ["enter_long", "reverse"]
+    either = Rules("main", (PassThrough(),), gates=(OncePer("session_direction"),))
+    assert actions(either, said(5, 1), said(10, -1), said(15, 1)) == ["enter_long", "reverse"]
+
+
+def test_a_gate_is_not_asked_about_a_position_that_is_there() -> None:
+    rules = Rules("main", (PassThrough(),), gates=(OncePer("direction"),))
+    found = remarks(rules, said(5, 1), said(10, 1))
+    assert ["once_per" in [verdict.rule for verdict in each.verdicts] for each in found] == [True, False]
+
+
+def test_signals_of_one_moment_are_one_decision_at_the_price_of_the_smallest_timeframe() -> None:
+    found = remarks(PASS, said(60, 1, H1), said(60, 1, M15), said(60, 1, M5))
+    assert len({each.decision.decision_id for each in found if each.decision is not None}) == 1
+    assert [each.decision is not None for each in found] == [True, True, True]
+    only = remarks(Rules("main", (PassThrough((H1,)),)), said(60, 1, H1), said(60, 1, M5))
+    assert {str(each.heard.timeframe): each.decision is not None for each in only} == {"1h": True, "5m": False}
 
 
 def test_of_opposite_wishes_at_one_moment_the_larger_timeframe_stands_and_equals_cancel_each_other() -> None:
