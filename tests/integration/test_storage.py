@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from uuid import uuid4
 
@@ -181,16 +182,26 @@ async def test_a_server_killed_at_work_loses_no_acknowledged_bar_and_is_used_aga
     with embedded_server(tmp_path) as url:
         await migrate(url)
         async with await DBHandler.open(url) as database:
+            killed = asyncio.Event()
 
-            async def run(batches: list[list[Bar]], kill_before: tuple[int, ...]) -> int:
+            async def kill_between() -> int:
                 away = 0
-                for number, batch in enumerate(batches):
-                    if number in kill_before:
+                for number, batch in enumerate(small):
+                    if number in {8, 20}:
                         await asyncio.to_thread(kill_and_revive, tmp_path)
                     away += await store_through_outages(database, batch)
+                killed.set()
                 return away
 
-            assert sum(await asyncio.gather(run(small, (8, 20)), run(large, ()))) > 0
+            async def store_meanwhile() -> int:
+                away = 0
+                for batch in cycle(large):
+                    away += await store_through_outages(database, batch)
+                    if killed.is_set() and batch is large[-1]:
+                        return away
+                return away
+
+            assert sum(await asyncio.gather(kill_between(), store_meanwhile())) > 0
             assert await database.bars_between("MES", MINUTE, 0, FOREVER) == bars(25_000)
             assert await database.pool.fetchval("SELECT count(*) FROM stage_states") == len(small) + len(large)
 

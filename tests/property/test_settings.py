@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from escapement.errors import ConfigurationError
@@ -27,6 +27,8 @@ def load(content: bytes) -> None:
         load_settings(file, environ={})
 
 
+# Drawing nested values takes long on a busy machine, which is no fault of the program.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(WORDS, VALUES, max_size=4))
 def test_any_yaml_is_settings_or_faults(content: dict[str, object]) -> None:
     load(yaml.safe_dump(content).encode())

@@ -87,6 +87,8 @@ def test_rules_stand_in_variables_as_yaml() -> None:
     [
         ("entries: []", "coordinator.entries: .*at least 1"),
         ("entries: [nonsense]", "entries.0: .*'nonsense'.*'pass_through', 'confluence'"),
+        ("entries: [{timeframes: [1h]}]", "entries.0 names no rule; write for example"),
+        ("entries:", "coordinator.entries: .*at least 1"),
         ("entries: [confluence]", "entries.0.timeframes: Field required"),
         (
             "entries: [{rule: confluence, timeframes: [1h], tmeframe: 1}]",

@@ -35,7 +35,7 @@ def show(
 def check(context: typer.Context) -> None:
     """Say whether the settings can be used; faults are named, one a line, with exit code 2."""
     settings = settings_of(context)
-    wiring.analyzer_runs(settings)
+    wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
     named = [contract.id for contract in settings.contracts]
     contracts = ", ".join(named + [f"the front of {product.code}" for product in settings.products]) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")
@@ -44,7 +44,7 @@ def check(context: typer.Context) -> None:
 def _yaml(values: Mapping[str, Any], origins: Mapping[str, str], section: str = "") -> Iterator[str]:
     indent = "  " if section else ""
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not section:  # below a section a table is one setting
             yield f"{name}:"
             yield from _yaml(value, origins, f"{name}.")
         else:

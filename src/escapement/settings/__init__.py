@@ -108,6 +108,8 @@ def _describe(fault: ErrorDetails, gathered: Gathered) -> str:
     path = ".".join(str(part) for part in _without_tag(fault["loc"]))
     if fault["type"] == "extra_forbidden":
         what = f"{path} is no setting{suggestion(path.rpartition('.')[2], _siblings(path, fault['loc']))}"
+    elif fault["type"] == "union_tag_not_found":
+        what = f"{path} names no rule; write for example {{rule: pass_through}}"
     else:
         reason = fault["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
         what = f"{path}{_shown(path, fault['input'])}: {reason}"

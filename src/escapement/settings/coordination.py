@@ -204,6 +204,8 @@ def _named(value: object) -> object:
 
 def _list(value: object) -> object:
     value = from_yaml(value)
+    if value is None:
+        return []
     return [_named(each) for each in value] if isinstance(value, list) else [_named(value)]
 
 
