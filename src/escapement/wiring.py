@@ -329,7 +329,8 @@ def coordination(settings: Settings, database: DBHandler, params: CoordinatePara
     Raises:
         ConfigurationError: contracts, analyzers or rules of the settings cannot be used.
     """
-    calendars = {each.id: each.calendar for each in settings.contracts}
+    calendars = {each.code: each.calendar for each in settings.products}
+    calendars |= {each.id: each.calendar for each in settings.contracts}
     if not settings.products:
         contract_calendars(settings.contracts)
     runs, analyses = analyzer_runs(settings), AnalysisStore(database)
@@ -337,11 +338,15 @@ def coordination(settings: Settings, database: DBHandler, params: CoordinatePara
     async def plan() -> list[AnalyzerKey]:
         return [each.key for each in await _instances(settings, runs, analyses)]
 
+    def calendar_of(contract_id: str) -> SessionCalendar:
+        names = contract_id, *names_of(contract_id)
+        return calendar_for_contract(contract_id, next(filter(None, map(calendars.get, names)), None))
+
     chosen = settings.coordinator
     return Coordination(
         CoordinationStore(database, rulebook.directions(chosen)), Doorbell(database, SIGNALS), plan,
         coordination_rules(settings, runs),
-        lambda contract_id: calendar_for_contract(contract_id, calendars.get(contract_id)),
+        calendar_of,
         params or CoordinateParams(chosen.poll_seconds, chosen.patience_seconds),
     )  # fmt: skip
 

@@ -350,6 +350,9 @@ async def test_a_contract_whose_sessions_nobody_knows_any_more_holds_up_no_other
         await analyze(database, chosen)
         await coordination(database, chosen).catch_up()
         assert await rows(database) == [each for each in decisions_of(BARS, settings()) if each[0] == MES]
+        known = ProductSettings(code="ZZZ", calendar="cme_equity")
+        await coordination(database, chosen.model_copy(update={"products": (known,)})).catch_up()
+        assert {each[0] for each in await rows(database)} == {MES, "CON.F.US.ZZZ.M25"}
 
 
 async def test_it_goes_on_when_the_database_server_was_killed(tmp_path: Path) -> None:
