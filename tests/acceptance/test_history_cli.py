@@ -92,6 +92,8 @@ async def portions_stored(connection: asyncpg.Connection[asyncpg.Record]) -> int
     return int(await connection.fetchval("SELECT count(*) FROM coverage"))
 
 
+# The tables are the same on every server, and this takes a while.
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 async def test_twenty_thousand_bars_survive_kills_and_a_failing_gateway_and_a_second_run_writes_nothing(
     tmp_path: Path, url: str
 ) -> None:

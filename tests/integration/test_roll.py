@@ -99,6 +99,8 @@ def expected(trades: Sequence[Trade]) -> set[tuple[object, ...]]:
     )
 
 
+# The tables are the same on every server, and this takes a while.
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 @pytest.mark.parametrize("minutes_into_break", [0, 20])
 async def test_the_front_is_changed_in_the_break_and_nothing_is_lost_or_doubled(
     url: str, tmp_path: Path, minutes_into_break: int
