@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 import orjson
+import pytest
 
 from escapement.calendars import calendar
 from escapement.core.aggregation.columns import TradeColumns, aggregate_trades
