@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from typing import Annotated, TypeVar
 
 import orjson
@@ -13,9 +12,9 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.tables import print_table
-from escapement.core.coordination import direction_name, figure
+from escapement.core.coordination import direction_name, figure, span
 from escapement.errors import EscapementError, InvalidInput
-from escapement.model import Action
+from escapement.model import NS_PER_SECOND, Action
 from escapement.moments import datetime_from_ns, iso_from_ns, ns_from_iso
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -96,7 +95,6 @@ def why(
         }
         typer.echo(orjson.dumps(plain, option=orjson.OPT_INDENT_2))
         return
-    later = timedelta(microseconds=(decision.decided_ns - decision.known_at_ns) // 1_000)
     typer.echo(f"{iso_from_ns(decision.known_at_ns)}  {decision.contract_id}")
     typer.echo(f"{_action(decision)} at {decision.price:.15g} with confidence {figure(decision.confidence)}, by "
                f"{decision.rule}; position wished from then on: {direction_name(decision.direction)}.")  # fmt: skip
@@ -105,7 +103,8 @@ def why(
         if decision.data_complete
         else "Not all trades up to then were known to be in the bars, or an analyzer had not read them."
     )
-    typer.echo(f"Decided at {datetime_from_ns(decision.decided_ns):%Y-%m-%d %H:%M:%S}Z, {later} after it was known.")
+    decided_at = f"{datetime_from_ns(decision.decided_ns):%Y-%m-%d %H:%M:%S}Z"
+    typer.echo(f"Decided at {decided_at}, {_later(decision)} after it was known.")
     typer.echo("\nBecause of these signals:")
     _print_signals(signals)
     typer.echo("\nWhat each rule said:")
@@ -185,6 +184,11 @@ def _only(found: Sequence[KeptDecision], beginning: str) -> KeptDecision:
     if len(found) > 1:
         raise EscapementError(f"decision {beginning!r} is not the only one that begins so; write more of its id")
     return found[0]
+
+
+def _later(decision: KeptDecision) -> str:
+    later_ns = decision.decided_ns - decision.known_at_ns
+    return span(later_ns) if later_ns >= 60 * NS_PER_SECOND else f"{later_ns / NS_PER_SECOND:.3f} s"
 
 
 def _action(decision: KeptDecision) -> str:
