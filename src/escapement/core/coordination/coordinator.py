@@ -4,9 +4,10 @@ All signals that became known at the same time are one moment, and are weighed t
 
 1. each voice takes in what it says now                                     ``Voices.take``
 2. for each direction said now, every entry rule says whether it wishes it; the first that does speaks   ``_wish``
-3. the voices that oppose are looked at, and two opposite wishes settled     ``_wish``, ``_settle_rivals``
-4. a wish against the position or from flat has to pass every gate           ``_wish``
-5. what is left changes the position, or an exit rule ends it                 ``_decide``
+3. the voices that oppose are looked at                                     ``_wish``
+4. a wish against the position or from flat has to pass every gate          ``_wish``
+5. of two opposite wishes that still stand one is left, or none             ``_settle_rivals``
+6. what is left changes the position, or an exit rule ends it               ``_decide``
 
 Signals that come when their moment has passed change what the voices say, and no decision.
 """

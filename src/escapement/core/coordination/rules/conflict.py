@@ -8,6 +8,7 @@
 | ``higher_timeframe``     | some, and the largest timeframe against    | stands                                |
 | ``stand_aside``          | some                                       | falls                                 |
 | ``reduce``               | some                                       | stands, with the share of those for it |
+| ``reduce``               | all                                        | falls                                 |
 
 A largest timeframe that contradicts itself is on neither side; the next one decides.
 """
