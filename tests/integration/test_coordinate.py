@@ -261,12 +261,13 @@ async def test_a_moment_waits_for_every_analyzer_that_has_yet_to_read_it(url: st
 async def test_an_analyzer_at_fault_holds_up_nobody(url: str) -> None:
     async with await DBHandler.open(url) as database:
         await database.store_bars([bar for bar in BARS if str(bar.timeframe) != "15m"])
+        await observe(database)
         await analyze(database)
         await database.store_bars(BARS)
         await database.pool.execute("UPDATE analyzer_watermarks SET fault = 'broken' WHERE timeframe = '15m'")
         service = coordination(database)
         await service.catch_up()
-        assert await rows(database)
+        assert {each.data_complete for each in await decided(database)} == {False}, "its bars were not read"
 
 
 def revised(bar: Bar) -> Bar:

@@ -169,13 +169,14 @@ class CoordinationStore:
 class _Bound:
     """Up to which moment all is complete (None: nothing waits), and what later signals wait for.
 
-    ``is_stuck``: no analyzer that is behind has moved for a while. ``is_observed``: it is known what was observed.
+    ``is_stuck``: no analyzer that is behind has moved for a while. ``is_known``: it is known what was observed, and no
+    analyzer at fault is behind.
     """
 
     until: datetime | None
     waits: str
     is_stuck: bool
-    is_observed: bool
+    is_known: bool
 
 
 class _Reading:
@@ -210,7 +211,7 @@ class _Reading:
         first, overdue, to = waiting["first"], waiting["overdue"], bound.until
         can_go_ahead = to is not None and overdue is not None and bound.is_stuck and overdue > to
         goes_ahead = can_go_ahead and first > to  # not before all is weighed that is complete
-        complete = bound.is_observed and not goes_ahead
+        complete = bound.is_known and not goes_ahead
         wanted = (overdue if goes_ahead else to, waiting["enough"])
         to = min((each for each in wanted if each is not None), default=None)
         newest = row["newest_signal_id"] or 0
@@ -241,8 +242,9 @@ class _Reading:
         since: datetime,
     ) -> _Bound:
         if first is None:
-            return _Bound(None, "", is_stuck=False, is_observed=True)
-        behind = [each for each in instances if each["ends_at"] is not None and not each["fault"]]
+            return _Bound(None, "", is_stuck=False, is_known=True)
+        unread = [each for each in instances if each["ends_at"] is not None]
+        behind = [each for each in unread if not each["fault"]]  # who is at fault holds up nobody
         bounds = [
             (each["ends_at"] - _GRAIN, f"{self._named(each['place'])} has yet to read its bars") for each in behind
         ]
@@ -254,7 +256,8 @@ class _Reading:
         until, waits = min(bounds, default=(_NEVER, ""))
         # An analyzer that moved a moment ago may be catching up with years of bars.
         is_stuck = all(each["updated_at"] is None or each["updated_at"] < since for each in behind)
-        return _Bound(until, waits if until < first else "", is_stuck=is_stuck, is_observed=proven is not None)
+        is_known = proven is not None and len(behind) == len(unread)
+        return _Bound(until, waits if until < first else "", is_stuck=is_stuck, is_known=is_known)
 
     def _named(self, place: int) -> str:
         key = self._keys[place - 1]
