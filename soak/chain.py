@@ -35,27 +35,17 @@ from escapement.storage import DBHandler
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.embedded import embedded_server
 from faults import CONTRACTS, DAY, make_database, session_of
-from offline import Row, bars_of, decisions_of, row
+from offline import RULES, Row, bars_of, decisions_of, row
 
 PER_MINUTE = 15
 PROGRAMS = "simulate", "ingest", "analyze", "coordinate"
-# Rules with a memory, so that one moment weighed twice, too early or not at all shows in all that follow.
 SETTINGS = {
     "contracts": CONTRACTS,
     "timeframes": ["1m", "5m", "15m", "1h"],
     "ingest": {"clock": "stream", "state_interval_seconds": 1.0},
     "repair": {"patience_seconds": 600.0},
     "analyzers": {"run": ["trend_starts", {"name": "donchian_breakout", "timeframes": ["5m"]}]},
-    "coordinator": {
-        "entries": [
-            {"rule": "confluence", "timeframes": ["15m", "5m"], "within": "2h"},
-            {"rule": "weighted", "timeframe_weights": {"1m": 1, "5m": 2}, "threshold": 2.5, "half_life": "20m"},
-        ],
-        "conflict": {"rule": "reduce", "within": "1h"},
-        "gates": [{"rule": "cooldown", "length": "10m"}],
-        "exits": [{"rule": "opposite_signal", "timeframes": ["5m"]}],
-        "patience_seconds": 600.0,
-    },
+    "coordinator": {**RULES, "patience_seconds": 600.0},
     "logging": {"level": "warning", "format": "json"},
 }
 

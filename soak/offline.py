@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from escapement import rulebook, wiring
 from escapement.calendars import calendar_for_contract
@@ -13,6 +14,16 @@ from escapement.services.plan import Run, params_text
 from escapement.settings import Settings
 from escapement.storage.coordination import KeptDecision
 
+# With a memory, so that one moment weighed twice, too early or not at all shows in all that follow.
+RULES: dict[str, Any] = {
+    "entries": [
+        {"rule": "confluence", "timeframes": ["15m", "5m"], "within": "2h"},
+        {"rule": "weighted", "timeframe_weights": {"1m": 1, "5m": 2}, "threshold": 2.5, "half_life": "20m"},
+    ],
+    "conflict": {"rule": "reduce", "within": "1h"},
+    "gates": [{"rule": "cooldown", "length": "10m"}],
+    "exits": [{"rule": "opposite_signal", "timeframes": ["5m"]}],
+}
 Row = tuple[str, str, str, int, float, float, int, str, str]
 
 

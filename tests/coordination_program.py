@@ -12,22 +12,12 @@ from escapement.settings import Settings, load_settings
 from escapement.simulator import synthetic_trades
 from escapement.storage import DBHandler
 from forking import fork_for_each_line
-from offline import bars_of
+from offline import RULES, bars_of
 
 MES, MNQ = "CON.F.US.MES.M25", "CON.F.US.MNQ.M25"
-RULES = {
-    "entries": [
-        {"rule": "confluence", "timeframes": ["15m", "5m"], "within": "2h"},
-        {"rule": "weighted", "timeframe_weights": {"1m": 1, "5m": 2}, "threshold": 2.5, "half_life": "20m"},
-    ],
-    "conflict": {"rule": "reduce", "within": "1h"},
-    "gates": [{"rule": "cooldown", "length": "10m"}],
-    "exits": [{"rule": "opposite_signal", "timeframes": ["5m"]}],
-}
 
 
 def settings(**coordinator: object) -> Settings:
-    """Rules with a memory, so that a moment weighed twice, too early or not at all shows in all that follow."""
     return load_settings(
         environ={}, contracts=[MES, MNQ], timeframes=["1m", "5m", "15m"],
         analyzers={"run": ["trend_starts", {"name": "donchian_breakout", "timeframes": ["5m"]}]},

@@ -21,6 +21,7 @@ from escapement import wiring
 from escapement.calendars import calendar_for_contract
 from escapement.errors import StorageError
 from escapement.model import Bar, BarSource, Coverage, Gap, GapCause
+from escapement.moments import datetime_from_ns
 from escapement.services.coordinate import CoordinateParams, Coordination
 from escapement.settings import ProductSettings, Settings
 from escapement.storage import DBHandler, migrate
@@ -264,7 +265,12 @@ async def test_an_analyzer_at_fault_holds_up_nobody(url: str) -> None:
         await observe(database)
         await analyze(database)
         await database.store_bars(BARS)
-        await database.pool.execute("UPDATE analyzer_watermarks SET fault = 'broken' WHERE timeframe = '15m'")
+        # What it read before it failed may be revised, and it does not read that either.
+        await database.pool.execute(
+            "UPDATE analyzer_watermarks SET fault = 'broken', last_processed_timestamp = $1, bars = 5 "
+            "WHERE timeframe = '15m'",
+            datetime_from_ns(MIDDLE),
+        )
         service = coordination(database)
         await service.catch_up()
         assert {each.data_complete for each in await decided(database)} == {False}, "its bars were not read"

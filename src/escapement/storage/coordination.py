@@ -170,7 +170,7 @@ class _Bound:
     """Up to which moment all is complete (None: nothing waits), and what later signals wait for.
 
     ``is_stuck``: no analyzer that is behind has moved for a while. ``is_known``: it is known what was observed, and no
-    analyzer at fault is behind.
+    analyzer is at fault.
     """
 
     until: datetime | None
@@ -207,7 +207,7 @@ class _Reading:
         )  # fmt: skip
         ids = [each["instance_id"] for each in instances if each["instance_id"] is not None]
         waiting = await self._connection.fetchrow(_WAITING, self._contract_id, ids, at, most, now - patience)
-        bound = await self._bound(at, waiting["first"], instances, ids, now - patience)
+        bound = await self._bound(at, waiting["first"], instances, now - patience)
         first, overdue, to = waiting["first"], waiting["overdue"], bound.until
         can_go_ahead = to is not None and overdue is not None and bound.is_stuck and overdue > to
         goes_ahead = can_go_ahead and first > to  # not before all is weighed that is complete
@@ -238,17 +238,17 @@ class _Reading:
         at: datetime | None,
         first: datetime | None,
         instances: Sequence[asyncpg.Record],
-        ids: Sequence[int],
         since: datetime,
     ) -> _Bound:
         if first is None:
             return _Bound(None, "", is_stuck=False, is_known=True)
-        unread = [each for each in instances if each["ends_at"] is not None]
-        behind = [each for each in unread if not each["fault"]]  # who is at fault holds up nobody
+        sound = [each for each in instances if not each["fault"]]  # who is at fault holds up nobody
+        behind = [each for each in sound if each["ends_at"] is not None]
         bounds = [
             (each["ends_at"] - _GRAIN, f"{self._named(each['place'])} has yet to read its bars") for each in behind
         ]
-        if await self._connection.fetch(_CHANGED, list(ids), _NEWEST):
+        ids = [each["instance_id"] for each in sound if each["instance_id"] is not None]
+        if await self._connection.fetch(_CHANGED, ids, _NEWEST):
             bounds.append((first - _GRAIN, "bars were revised and have yet to be read again"))
         proven = await self._connection.fetchval(_PROVEN, self._contract_id, at, first)
         if proven is not None:
@@ -256,7 +256,7 @@ class _Reading:
         until, waits = min(bounds, default=(_NEVER, ""))
         # An analyzer that moved a moment ago may be catching up with years of bars.
         is_stuck = all(each["updated_at"] is None or each["updated_at"] < since for each in behind)
-        is_known = proven is not None and len(behind) == len(unread)
+        is_known = proven is not None and len(sound) == len(instances)
         return _Bound(until, waits if until < first else "", is_stuck=is_stuck, is_known=is_known)
 
     def _named(self, place: int) -> str:
