@@ -11,7 +11,18 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from escapement.model import Account, Bar, Fill, Order, Position, Timeframe, Trade
+from escapement.model import (
+    Account,
+    Bar,
+    Contract,
+    Fill,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    Position,
+    Timeframe,
+    Trade,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,70 @@ class TradeFeed(Protocol):
 
     async def aclose(self) -> None:
         """End the stream in good order."""
+        ...
+
+
+class AccountFeed(Protocol):
+    """What happens to accounts, from a stream that reconnects by itself."""
+
+    def events(self) -> AsyncIterator[AccountEvent | FeedLive | FeedLost]:
+        """Yield facts in order of arrival until closed."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the stream in good order."""
+        ...
+
+
+class Stopper(Protocol):
+    """The right to see, to cancel and to flatten, and no other; every call raises GatewayError."""
+
+    async def accounts(self, *, only_active: bool = True) -> Sequence[Account]:
+        """Return the user's accounts."""
+        ...
+
+    async def orders_by_status(self, account_id: int, statuses: Sequence[OrderStatus]) -> Sequence[Order]:
+        """Return all the account's orders of these statuses."""
+        ...
+
+    async def positions(self, account_id: int) -> Sequence[Position]:
+        """Return what the account holds."""
+        ...
+
+    async def cancel_order(self, account_id: int, order_id: int) -> None:
+        """Cancel an order."""
+        ...
+
+    async def close_position(self, account_id: int, contract_id: str, *, size: int | None = None) -> None:
+        """Close a position at the market, or ``size`` contracts of it."""
+        ...
+
+
+class Broker(Stopper, Protocol):
+    """Where orders are sent; what changes something is sent once, and raises OutcomeUnknown when its answer is lost."""
+
+    async def contract(self, contract_id: str) -> Contract:
+        """Return one contract by its id."""
+        ...
+
+    async def place_order(self, request: OrderRequest) -> int:
+        """Place an order; return its id."""
+        ...
+
+    async def modify_order(self, account_id: int, order_id: int, *, size: int | None = None) -> None:
+        """Change an order's size, filled contracts counted."""
+        ...
+
+    async def order(self, account_id: int, order_id: int) -> Order:
+        """Return one order by its id."""
+        ...
+
+    async def orders(self, account_id: int, from_ns: int, to_ns: int | None = None) -> Sequence[Order]:
+        """Return the account's orders of a stretch of time, nanoseconds UTC."""
+        ...
+
+    async def fills(self, account_id: int, from_ns: int, to_ns: int | None = None) -> Sequence[Fill]:
+        """Return the account's executions of a stretch of time, nanoseconds UTC, voided ones too."""
         ...
 
 

@@ -78,6 +78,7 @@ from escapement.cli import (  # noqa: E402
     db,  # noqa: F401
     decisions,  # noqa: F401
     demo,  # noqa: F401
+    execute,  # noqa: F401
     gaps,  # noqa: F401
     gateway,  # noqa: F401
     history,  # noqa: F401

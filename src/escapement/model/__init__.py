@@ -5,6 +5,7 @@ from escapement.model.bar import Bar, BarSource, FormingBar
 from escapement.model.contract import Contract
 from escapement.model.decision import FLAT, LONG, SHORT, Action, Decision, HeardSignal, SignalIdentity
 from escapement.model.gap import Coverage, Gap, GapCause
+from escapement.model.grid import PriceGrid
 from escapement.model.order import (
     Bracket,
     Fill,
@@ -50,6 +51,7 @@ __all__ = [
     "OrderType",
     "Period",
     "Position",
+    "PriceGrid",
     "Session",
     "SessionCalendar",
     "Signal",

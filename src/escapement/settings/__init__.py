@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from escapement.errors import ConfigurationError
 from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
+from escapement.settings.execution import ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
     AnalyzersSettings,
@@ -31,6 +32,8 @@ from escapement.settings.sections import (
     setting_paths,
 )
 from escapement.settings.sources import (
+    LIVE_VARIABLE,
+    LOCATION_VARIABLE,
     SETTINGS_VARIABLE,
     Gathered,
     lay_over_variables,
@@ -40,17 +43,22 @@ from escapement.settings.sources import (
 )
 
 __all__ = [
+    "LIVE_VARIABLE",
+    "LOCATION_VARIABLE",
     "AnalyzerSettings",
     "AnalyzersSettings",
     "ContractSettings",
     "CoordinatorSettings",
     "DatabaseSettings",
+    "ExecutionSettings",
     "GatewaySettings",
     "IngestSettings",
     "LoggingSettings",
     "ProductSettings",
     "RecorderSettings",
+    "RiskSettings",
     "Settings",
+    "WatchdogSettings",
     "load_settings",
     "load_settings_with_origins",
     "setting_paths",

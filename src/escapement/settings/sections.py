@@ -23,6 +23,7 @@ from escapement.errors import InvalidInput
 from escapement.model import Timeframe
 from escapement.projectx import Endpoints, endpoints
 from escapement.settings.coordination import CoordinatorSettings
+from escapement.settings.execution import ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.fields import Count, Seconds, Section, TimeframeName, no_flag, once_each, split
 
 
@@ -87,7 +88,7 @@ def _own_directory(value: object) -> object:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-ServiceName = Literal["ingest", "analyze", "coordinate"]
+ServiceName = Literal["ingest", "analyze", "coordinate", "execute"]
 
 
 class ContractSettings(Section):
@@ -203,7 +204,7 @@ class RunSettings(Section):
     """Which services ``escapement run`` keeps running, and how; see docs/run.md."""
 
     services: Annotated[tuple[ServiceName, ...], BeforeValidator(split), Field(min_length=1)] = (
-        "ingest", "analyze", "coordinate",
+        "ingest", "analyze", "coordinate", "execute",
     )  # fmt: skip
     first_delay_seconds: Seconds = 1.0
     longest_delay_seconds: Seconds = 60.0
@@ -266,6 +267,9 @@ class Settings(Section):
     compare: CompareSettings = CompareSettings()
     analyzers: AnalyzersSettings = AnalyzersSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    risk: RiskSettings = RiskSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     run: RunSettings = RunSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()

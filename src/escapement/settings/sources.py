@@ -27,8 +27,13 @@ VARIABLES = {
     "PROJECTX_API_KEY": "gateway.api_key",
     "PROJECTX_API_TOKEN": "gateway.api_key",
 }
+# What lets live trading begin beside the settings, so that no file alone can switch it on.
+LIVE_VARIABLE, LOCATION_VARIABLE = "ESCAPEMENT_LIVE_TRADING", "ESCAPEMENT_LOCATION"
 # Variables with our prefix that are no settings: where the settings are, and what tests use.
-_OTHER_VARIABLES = (SETTINGS_VARIABLE, "ESCAPEMENT_SHARED", "ESCAPEMENT_TEST_", "ESCAPEMENT_TIMESCALE_")
+_OTHER_VARIABLES = (
+    SETTINGS_VARIABLE, LIVE_VARIABLE, LOCATION_VARIABLE, "ESCAPEMENT_SHARED", "ESCAPEMENT_TEST_",
+    "ESCAPEMENT_TIMESCALE_",
+)  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal, Self
 
-from escapement.model import Contract
-from escapement.simulator.fills import PriceGrid, Side
+from escapement.model import Contract, PriceGrid
+from escapement.simulator.fills import Side
 from escapement.simulator.wire import stamp
 
 

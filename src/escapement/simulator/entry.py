@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from escapement.simulator.fills import PriceGrid, Quote, Side
+from escapement.model import PriceGrid
+from escapement.simulator.fills import Quote, Side
 from escapement.simulator.orders import Bracket, Order, OrderRequest, OrderStatus, OrderType
 
 REJECTED = 2

@@ -8,7 +8,6 @@ trades through its price, and at its price only as much as was printed there bey
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import IntEnum
 
 from escapement.errors import InvalidInput
@@ -60,31 +59,6 @@ class FillModel:
             raise InvalidInput(f"most_per_fill {self.most_per_fill} is below 1; use 1 or more, or none")
         if self.stops_fill_at not in {"print", "stop"}:
             raise InvalidInput(f"stops_fill_at {self.stops_fill_at!r} is unknown; use print or stop")
-
-
-class PriceGrid:
-    """Converts between prices in points and whole ticks of one contract."""
-
-    def __init__(self, tick_size: Decimal) -> None:
-        self._tick = tick_size
-        self._width = float(tick_size)
-
-    def nearest(self, price: float) -> int:
-        """Return the tick nearest to ``price``."""
-        return round(price / self._width)
-
-    def exact(self, price: float) -> int | None:
-        """Return the tick ``price`` lies on, or None when it lies between two."""
-        ticks = price / self._width
-        return round(ticks) if abs(ticks - round(ticks)) < 1e-6 else None
-
-    def price(self, ticks: int) -> float:
-        """Return the price of a tick, exactly as quoted."""
-        return float(ticks * self._tick)
-
-    def mean(self, total_ticks: int, count: int) -> float:
-        """Return the average price of ``count`` contracts that cost ``total_ticks`` together."""
-        return float(total_ticks * self._tick / count)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any, Self
 
-from escapement.simulator.fills import PriceGrid, Side
+from escapement.model import PriceGrid
+from escapement.simulator.fills import Side
 from escapement.simulator.wire import stamp
 
 

@@ -13,12 +13,11 @@ from typing import Any
 import orjson
 
 from escapement.errors import InvalidInput, InvalidTimeframe
-from escapement.model import Contract, Timeframe, TimeframeUnit
+from escapement.model import Contract, PriceGrid, Timeframe, TimeframeUnit
 from escapement.moments import ns_from_iso
 from escapement.simulator import wire
 from escapement.simulator.accounts import account_json, position_json, trade_json
 from escapement.simulator.faults import FaultPlan
-from escapement.simulator.fills import PriceGrid
 from escapement.simulator.history import History, VenueBar
 from escapement.simulator.orders import Bracket, Order, OrderRequest, OrderStatus, OrderType, order_json
 from escapement.simulator.query import checked_query, run_query

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from escapement.model import Contract, SessionCalendar, Trade
+from escapement.model import Contract, PriceGrid, SessionCalendar, Trade
 from escapement.simulator import entry, fills
 from escapement.simulator.accounts import Account, AccountSpec, account_json, position_json, trade_json
 from escapement.simulator.entry import Objection
-from escapement.simulator.fills import FillModel, PriceGrid, Quote, Side
+from escapement.simulator.fills import FillModel, Quote, Side
 from escapement.simulator.orders import Order, OrderRequest, OrderStatus, OrderType, order_json
 
 EventKind = Literal["account", "order", "position", "trade"]

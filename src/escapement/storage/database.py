@@ -257,6 +257,11 @@ class DBHandler:
         state: dict[str, object] = orjson.loads(text)
         return state
 
+    async def save_state(self, name: str, state: Mapping[str, object]) -> None:
+        """Replace the state saved under ``name``."""
+        with translated():
+            await self._pool.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
+
 
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Put a connection back: nothing here changes a session's settings, and resetting them is another round trip."""

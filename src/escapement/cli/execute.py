@@ -1,0 +1,72 @@
+"""``escapement execute``: stored decisions to orders, until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import structlog
+import typer
+
+from escapement import wiring, wiring_execution
+from escapement.cli import app, settings_of
+from escapement.cli.ingest import stop_on_signals
+from escapement.services.supervise import run_until
+from escapement.settings import Settings
+
+log = structlog.get_logger(service="execute")
+
+
+@app.command()
+def execute(
+    context: typer.Context,
+    mode: Annotated[str | None, typer.Option(metavar="MODE", help="paper or live; else that of the settings.")] = None,
+) -> None:
+    """Trade the stored decisions on paper, or live where everything allows it, until SIGTERM or Ctrl-C."""
+    settings = settings_of(context)
+    check(settings, mode)
+    asyncio.run(_execute(settings, wiring_execution.check_mode(settings, mode, os.environ)))
+
+
+def check(settings: Settings, mode: str | None = None) -> None:
+    """Refuse, before a database is started for nothing, settings that execution cannot use.
+
+    Raises:
+        ConfigurationError: a line for each fault.
+    """
+    wiring_execution.check_mode(settings, mode, os.environ)
+    wiring_execution.firm_rules(settings)
+    wiring.gateway_params(settings)
+    if not settings.products:
+        wiring.contract_calendars(settings.contracts)
+
+
+async def _execute(settings: Settings, mode: str) -> None:
+    stopping = asyncio.Event()
+    stop_on_signals(stopping.set)
+    await _serve(settings, mode, stopping, lambda: None)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Trade until ``stopping``; call ``ready`` when it begins.
+
+    Raises:
+        EscapementError: the database, the gateway or a setting stands in the way.
+    """
+    await _serve(settings, wiring_execution.check_mode(settings, None, os.environ), stopping, ready)
+
+
+async def _serve(settings: Settings, mode: str, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    # Two more connections: for the doorbell, and to hold the account.
+    async with (
+        wiring.database(settings, more_connections=2) as database,
+        wiring_execution.execution(settings, database, mode) as service,
+    ):
+        log.info("execute_started", mode=mode, account=service.deal.account)
+        ready()
+        if not stopping.is_set():
+            await run_until(stopping, service.stop, service.run())
+        log.info("execute_stopped", **asdict(service.statistics()))

@@ -1,0 +1,116 @@
+"""What is known of one order, whatever order its news comes in.
+
+News of an order comes twice (on the stream and by asking), late, and not in order. Here each observation is joined to
+what was known: the newest word on size and prices, the largest fill, the status that lies furthest on an order's way.
+Joining is commutative, associative and idempotent, so that all who saw the same observations know the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from escapement.model import Order, OrderStatus
+
+ENDED: Final = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
+)  # fmt: skip
+# How far on its way an order is. Ends lie behind everything else; which of two contradicting ends counts is settled
+# here only so that it is the same one everywhere.
+_WAY: Final = (
+    OrderStatus.NONE, OrderStatus.PENDING, OrderStatus.SUSPENDED, OrderStatus.OPEN, OrderStatus.PENDING_CANCELLATION,
+    OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELLED, OrderStatus.FILLED,
+)  # fmt: skip
+_Identity = tuple[int, str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """All observations of one order, joined."""
+
+    terms: Order
+    fills: Order
+    standing: Order
+    tag: str
+    ends: frozenset[OrderStatus]
+    identities: frozenset[_Identity]
+
+    @classmethod
+    def of(cls, order: Order) -> OrderRecord:
+        """Return what one observation tells."""
+        ends = frozenset({order.status}) & ENDED
+        return cls(order, order, order, order.custom_tag or "", ends, frozenset({_identity(order)}))
+
+    def joined(self, other: OrderRecord) -> OrderRecord:
+        """Return what both tell together."""
+        return OrderRecord(
+            max(self.terms, other.terms, key=_by_time),
+            max(self.fills, other.fills, key=_by_fill),
+            max(self.standing, other.standing, key=_by_way),
+            max(self.tag, other.tag),
+            self.ends | other.ends,
+            self.identities | other.identities,
+        )
+
+    @property
+    def order(self) -> Order:
+        """The order as it stands by all that is known."""
+        return replace(
+            self.terms,
+            status=self.standing.status,
+            filled_size=self.fills.filled_size,
+            filled_price=self.fills.filled_price,
+            custom_tag=self.tag or None,
+        )
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What observations contradict, in words; empty for an order whose news fits together."""
+        order = self.order
+        faults = []
+        if len(self.ends) > 1:
+            faults.append(f"it ended as {' and as '.join(sorted(each.name.lower() for each in self.ends))}")
+        if len(self.identities) > 1:
+            faults.append("its account, contract, side or type differ between what was told of it")
+        if order.status is OrderStatus.FILLED and order.filled_size < order.size:
+            faults.append(f"it is filled with {order.filled_size} of {order.size} contracts")
+        if order.status is OrderStatus.REJECTED and order.filled_size:
+            faults.append(f"it is rejected with {order.filled_size} contracts filled")
+        return tuple(faults)
+
+
+def is_working(order: Order) -> bool:
+    """Whether an order can still trade, or wait for that."""
+    return order.status not in ENDED
+
+
+def remaining(order: Order) -> int:
+    """Return how many contracts an order can still trade; none when it has ended."""
+    return max(0, order.size - order.filled_size) if is_working(order) else 0
+
+
+def _identity(order: Order) -> _Identity:
+    return order.account_id, order.contract_id, int(order.side), int(order.type)
+
+
+def _by_time(order: Order) -> tuple[object, ...]:
+    # An observation without a time is our own, made when the order was accepted.
+    return (order.updated_ns or 0, *_content(order))
+
+
+def _by_fill(order: Order) -> tuple[object, ...]:
+    return (order.filled_size, order.updated_ns or 0, order.filled_price or 0.0)
+
+
+def _by_way(order: Order) -> tuple[object, ...]:
+    return (_WAY.index(order.status), order.updated_ns or 0)
+
+
+def _content(order: Order) -> tuple[object, ...]:
+    """Order observations of the same time by what they say, so that the same one is chosen everywhere."""
+    prices = (order.limit_price, order.stop_price, order.trail_price)
+    return (
+        _WAY.index(order.status), order.size, *((each is not None, each or 0.0) for each in prices), order.created_ns,
+        order.parent_id or 0, order.linked_id or 0, *map(str, _identity(order)),
+        order.filled_size, order.filled_price or 0.0,
+    )  # fmt: skip

@@ -1,0 +1,371 @@
+"""One contract of an account: does what has to be done next, one thing at a time.
+
+Whatever it does, it then waits until the effect shows in the book, and asks the venue when it does not. An order whose
+answer was lost is looked for by its tag; until it is found, or long enough was not, nothing else is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+
+from escapement.core.execution import (
+    LAPSED,
+    Cancel,
+    Case,
+    Close,
+    Enter,
+    OrderNote,
+    Protect,
+    Resize,
+    Role,
+    Standing,
+    Step,
+    Wish,
+    next_step,
+    role_of,
+    size_of,
+    tag,
+)
+from escapement.core.risk import Proposal, Verdict, check_entry, largest_size
+from escapement.errors import GatewayError, GatewayRefused, StorageError
+from escapement.model import LONG, Bracket, Contract, Order, OrderRequest, OrderSide, OrderStatus, OrderType
+from escapement.services.dealing import Dealing, product_of
+
+log = structlog.get_logger(service="execute")
+
+_LOOK_S, _IDLE_S = 0.2, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_WRITE_S = 1.0
+# Of Position/closeContract: there is nothing to close. Source: the venue's error codes.
+_NOTHING_HELD = 2
+# Refusals that pass by themselves while the decision is still fresh.
+_PASSING = {"price_stale"}
+
+
+class Desk:
+    """Deals in one contract.
+
+    Args:
+        deal: the account.
+        contract: what is dealt in.
+        wish: what is wished of it, if anything.
+        ask: asks the venue for everything and compares; returns when that is done.
+    """
+
+    def __init__(
+        self, deal: Dealing, contract: Contract, wish: Wish | None, ask: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self.contract = contract
+        self.wish = wish
+        self._deal = deal
+        self._ask = ask
+        self._id = contract.contract_id
+        self._product = product_of(contract)
+        self._rung = asyncio.Event()
+        self._pending: dict[str, tuple[OrderNote, float]] = {}
+        self._effect: tuple[Callable[[], bool], float] | None = None
+        self._wrong_since: float | None = None
+        self._was_asked = False
+        self._must_go = ""
+        self._pause_s = _FIRST_PAUSE_S
+        self.is_stopped = False
+
+    def ring(self) -> None:
+        """Have the contract looked at."""
+        self._rung.set()
+
+    def stop(self) -> None:
+        """Ask for an end: what is being sent is finished, ``run`` returns."""
+        self.is_stopped = True
+        self._rung.set()
+
+    def look_for(self, note: OrderNote) -> None:
+        """Look for an order that was written down before this program ran, and perhaps sent."""
+        self._pending[note.key] = note, time.monotonic()
+
+    async def run(self) -> None:
+        """Deal until ``stop``."""
+        while not self.is_stopped:
+            self._rung.clear()
+            try:
+                acted = await self._work()
+            except (GatewayError, StorageError) as error:
+                log.warning("step_failed", contract=self._id, reason=str(error))
+                await self._rest(self._pause_s)
+                self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                if acted:
+                    self._pause_s = _FIRST_PAUSE_S
+                else:
+                    is_waiting = self._pending or self._effect or self._wrong_since or self._waits_to_enter()
+                    await self._rest(_LOOK_S if is_waiting else _IDLE_S)
+
+    async def _rest(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._rung.wait()
+        except TimeoutError:
+            return
+
+    async def _work(self) -> bool:
+        """Do the next thing; return whether there was one."""
+        if self._pending and not await self._found_pending():
+            return False
+        if self._effect is not None:
+            shows, until_s = self._effect
+            if not shows():
+                if time.monotonic() < until_s:
+                    return False
+                await self._ask("an effect that did not show")
+            self._effect = None
+        case = self.case()
+        if self._must_go and not case.held and not case.working:
+            self._must_go = ""
+        step = next_step(case)
+        if step is None and case.must_go and self._waits_to_enter():
+            step = Enter()  # which risk refuses, with the reason
+        if isinstance(step, Protect | Resize) and not await self._is_due(case):
+            return False
+        if step is None or not isinstance(step, Protect | Resize):
+            self._wrong_since, self._was_asked = None, False
+        return step is not None and await self._do(step)
+
+    def case(self) -> Case:
+        """Return how the contract stands."""
+        deal, book = self._deal, self._deal.keeper.book
+        holding, policy = book.holdings[self._id], deal.params.foreign
+        foreign = 0 if policy == "adopt" else book.foreign_net(self._id)
+        held = holding.net - foreign
+        working = book.working(self._id)
+        closing = [
+            each for each in working if each.type is OrderType.MARKET and role_of(each.custom_tag) is Role.FOREIGN
+        ]
+        others = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN and each not in closing]
+        must_all = deal.stop_all(self._id)
+        if policy == "flatten" and (foreign or others):
+            must_all = must_all or "an order or position of others is flattened"
+        is_foreign_ours = bool(must_all) or policy == "adopt"
+        lots = [lot for lot in holding.lots if policy == "adopt" or book.is_own(lot.order_id)]
+        cost, count = sum(lot.size * lot.ticks for lot in lots), sum(lot.size for lot in lots)
+        wish = self.wish
+        return Case(
+            held=held, foreign=foreign, direction=None if wish is None else wish.direction,
+            standing=Standing.DROPPED if wish is None else wish.standing, must_go=bool(must_all or self._must_go),
+            takes_all=bool(must_all), is_known=self._is_known() and not closing,
+            entry_ticks=round(cost / count) if count else 0,
+            stop_ticks=deal.params.stop_of(self._product) or 0, target_ticks=deal.params.target_of(self._product),
+            working=[each for each in working if each not in closing and (is_foreign_ours or each not in others)],
+        )  # fmt: skip
+
+    def _is_known(self) -> bool:
+        return not (self._pending or self._effect or self._deal.keeper.book.awaits_fills(self._id))
+
+    def _waits_to_enter(self) -> bool:
+        return self.wish is not None and self.wish.standing is Standing.WAITING and bool(self.wish.direction)
+
+    async def _is_due(self, case: Case) -> bool:
+        """Whether protection that is not as it shall be is mended now, or may still come from the venue by itself."""
+        now_s = time.monotonic()
+        if self._wrong_since is None:
+            self._wrong_since = now_s
+        wrong_s = now_s - self._wrong_since
+        by_venue = self._deal.params.venue_brackets and not self._deal.brackets_refused
+        if by_venue and wrong_s < self._deal.params.bracket_grace_s:
+            return False
+        if not self._was_asked:
+            self._was_asked = True
+            await self._ask("protection that is not as it shall be")
+            return False
+        lacks_stop = self._deal.keeper.protected(self._id) < abs(case.held)
+        if lacks_stop and wrong_s > self._deal.params.protect_s:
+            self._must_go = f"it was without its stop for {wrong_s:.0f} s"
+            log.error("flattened", contract=self._id, reason=self._must_go)
+            return False
+        return True
+
+    async def _do(self, step: Step) -> bool:
+        deal, book = self._deal, self._deal.keeper.book
+        match step:
+            case Enter():
+                return await self._enter()
+            case Protect():
+                await self._protect(step)
+            case Close():
+                net = book.net(self._id)
+                log.info("close", contract=self._id, held=net, reason=self._reason())
+                try:
+                    await deal.broker.close_position(deal.account_id, self._id, size=step.size)
+                except GatewayRefused as error:
+                    if error.code != _NOTHING_HELD:
+                        raise
+                    await self._ask("a position that is not there")
+                self._expect(lambda: book.net(self._id) != net)
+            case Cancel():
+                order_id = step.order.order_id
+                await self._change(step.order, deal.broker.cancel_order(deal.account_id, order_id))
+                self._expect(lambda: all(each.order_id != order_id for each in book.working(self._id)))
+            case Resize():
+                order_id, size = step.order.order_id, step.size
+                await self._change(step.order, deal.broker.modify_order(deal.account_id, order_id, size=size))
+                self._expect(lambda: (order := book.order(order_id)) is None or order.size == size)
+        return True
+
+    def _reason(self) -> str:
+        return self._deal.stop_all(self._id) or self._must_go or "the decision"
+
+    def _expect(self, shows: Callable[[], bool]) -> None:
+        self._effect = shows, time.monotonic() + self._deal.params.effect_s
+
+    async def _change(self, order: Order, changing: Awaitable[None]) -> None:
+        """Change an order; where that fails, look at it, for it may have ended meanwhile."""
+        try:
+            await changing
+        except GatewayError as error:
+            log.warning("order_unchanged", contract=self._id, order=order.order_id, reason=str(error))
+            await self._deal.keeper.see(await self._deal.broker.order(order.account_id, order.order_id))
+            still = self._deal.keeper.book.order(order.order_id)
+            if isinstance(error, GatewayRefused) and still == order:
+                raise  # refused although nothing changed: not at once again
+
+    async def _protect(self, step: Protect) -> None:
+        price = self._deal.keeper.book.holdings[self._id].grid.price(step.ticks)
+        is_stop = step.role is Role.STOP
+        decision_id = self.wish.decision_id if self.wish is not None else "none"
+        request = OrderRequest(
+            self._deal.account_id, self._id, OrderType.STOP if is_stop else OrderType.LIMIT, step.side, step.size,
+            None if is_stop else price, price if is_stop else None,
+            custom_tag=tag(decision_id, step.role, self._deal.keeper.next_number(decision_id, step.role)),
+        )  # fmt: skip
+        note = OrderNote.intended(request, None if self.wish is None else decision_id)
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                await self._deal.store.intend(self._deal.account, note)
+        except (StorageError, TimeoutError) as error:
+            # Its tag says what it is for, so that it is known again without having been written down.
+            log.warning("unwritten", order=note.key, reason=str(error))
+        if not await self._send(request, note) and is_stop:
+            self._must_go = "its stop was refused"
+
+    async def _enter(self) -> bool:
+        wish, deal = self.wish, self._deal
+        if wish is None or not deal.is_current:
+            return False
+        size, verdict = self._weigh(wish)
+        refusal = verdict.refusal
+        if refusal is not None and refusal.code in _PASSING and not self._is_old(wish):
+            return False
+        request = self._request(wish, size) if refusal is None else None
+        note = None if request is None else OrderNote.intended(request, wish.decision_id)
+        if not await deal.store.settle_entry(deal.account, wish, deal.clock.now_ns(), size, verdict, note):
+            log.error("entry_not_ours", contract=self._id, decision=wish.decision_id)
+            self.wish = replace(wish, standing=Standing.DROPPED)
+            return True
+        self.wish = replace(wish, standing=Standing.DROPPED if request is None else Standing.SENT)
+        if refusal is not None:
+            log.warning("entry_refused", contract=self._id, decision=wish.decision_id, code=refusal.code,
+                        words=refusal.words)  # fmt: skip
+        if request is not None and note is not None:
+            deal.entries_ns.append(deal.clock.now_ns())
+            refused = await self._send(request, note)
+            if refused is not None and request.stop_loss is not None and "bracket" in str(refused).lower():
+                await self._enter_bare(wish, size)
+        return True
+
+    def _is_old(self, wish: Wish) -> bool:
+        return self._deal.clock.now_ns() - wish.known_at_ns > self._deal.own.oldest_decision_s * 1e9
+
+    def _weigh(self, wish: Wish) -> tuple[int, Verdict]:
+        """Return how many contracts to enter with, and what risk says of that."""
+        deal = self._deal
+        stop_ticks = deal.params.stop_of(self._product)
+        wanted = 0 if stop_ticks is None else size_of(
+            deal.params.sizing, self.contract, stop_ticks, deal.own.slippage_ticks, deal.params.fee
+        )  # fmt: skip
+        proposal = Proposal(
+            self._id, self._product, wish.direction, max(1, wanted), stop_ticks, self.contract.tick_value,
+            deal.params.fee, wish.known_at_ns, wish.data_complete,
+        )  # fmt: skip
+        state, market = deal.state(), deal.market(self._id)
+        state = replace(state, blocked=deal.stop_all(self._id) or self._foreign_objection() or self._small(wanted))
+        most = largest_size(deal.pack, deal.own, state, market, proposal)
+        proposal = replace(proposal, size=most or proposal.size)
+        return proposal.size, check_entry(deal.pack, deal.own, state, market, proposal)
+
+    def _small(self, wanted: int) -> str:
+        return "" if wanted else "one contract would risk more than sizing.money"
+
+    def _foreign_objection(self) -> str:
+        if self._deal.params.foreign != "leave" or not self._deal.keeper.book.foreign_net(self._id):
+            return ""
+        return "others hold a position in this contract, which is left alone"
+
+    def _request(self, wish: Wish, size: int, number: int = 0) -> OrderRequest:
+        deal, sign = self._deal, 1 if wish.direction == LONG else -1
+        with_bracket = deal.params.venue_brackets and not deal.brackets_refused
+        stop, target = deal.params.stop_of(self._product), deal.params.target_of(self._product)
+        return OrderRequest(
+            deal.account_id, self._id, OrderType.MARKET, OrderSide.BUY if sign > 0 else OrderSide.SELL, size,
+            custom_tag=tag(wish.decision_id, Role.ENTRY, number),
+            stop_loss=Bracket(-sign * stop, OrderType.STOP) if with_bracket and stop else None,
+            take_profit=Bracket(sign * target, OrderType.LIMIT) if with_bracket and target else None,
+        )  # fmt: skip
+
+    async def _enter_bare(self, wish: Wish, size: int) -> None:
+        """Enter without a bracket, for the account takes none; stop and target follow the fill."""
+        log.warning("brackets_refused", contract=self._id)
+        self._deal.brackets_refused = True
+        request = self._request(wish, size, 1)
+        note = OrderNote.intended(request, wish.decision_id)
+        await self._deal.store.intend(self._deal.account, note)
+        await self._send(request, note)
+
+    async def _send(self, request: OrderRequest, note: OrderNote) -> GatewayRefused | None:
+        """Send an order that is written down; return the venue's refusal, if it was refused."""
+        self._pending[note.key] = note, time.monotonic()
+        try:
+            order_id = await self._deal.broker.place_order(request)
+        except GatewayRefused as error:
+            del self._pending[note.key]
+            log.warning("order_refused", contract=self._id, order=note.key, reason=str(error))
+            self._deal.keeper.note(replace(note, status="rejected", refusal=str(error)))
+            return error
+        except GatewayError as error:
+            log.warning("order_unknown", contract=self._id, order=note.key, reason=str(error))
+            return None
+        del self._pending[note.key]
+        log.info("order_accepted", contract=self._id, order=note.key, number=order_id)
+        # The venue may tell of it only after we look again; until then this stands for it.
+        await self._deal.keeper.see(
+            Order(
+                order_id, request.account_id, self._id, self._deal.clock.now_ns(), None, OrderStatus.PENDING,
+                request.type, request.side, request.size, 0, None, request.limit_price, request.stop_price,
+                custom_tag=request.custom_tag,
+            )
+        )  # fmt: skip
+        return None
+
+    async def _found_pending(self) -> bool:
+        """Look for orders whose fate is not known; return whether that of all is known now.
+
+        Raises:
+            GatewayError: the venue does not answer.
+        """
+        book = self._deal.keeper.book
+        if any(book.tagged(key) is None for key in self._pending):
+            asked_s = time.monotonic()
+            for order in await self._deal.broker.orders(self._deal.account_id, self._deal.day_start_ns()):
+                await self._deal.keeper.see(order)
+            for key, (note, sent_s) in list(self._pending.items()):
+                if book.tagged(key) is None and asked_s - sent_s > self._deal.params.lookup_s:
+                    log.warning("order_lapsed", contract=self._id, order=key)
+                    self._deal.keeper.note(replace(note, status=LAPSED, refusal="it never reached the venue"))
+                    del self._pending[key]
+        for key in [key for key in self._pending if book.tagged(key) is not None]:
+            log.info("order_found", contract=self._id, order=key)
+            del self._pending[key]
+        return not self._pending

@@ -1,0 +1,395 @@
+"""Stored decisions to orders, and positions that never lack their stop, for as long as the program runs.
+
+- The venue's account events and the market's prices go into the book and to the desks as they come.
+- Each decision becomes a wish, written down before anything is done about it.
+- A desk a contract does what has to be done next, whatever happened before (``services.desk``).
+- The venue is asked for everything at the start, whenever its events were interrupted, and every now and then.
+- Limits are watched beside all that; when one is reached, everything is closed until the next session.
+
+Without the database nothing is opened, but all that protects goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from typing import Protocol
+
+import structlog
+
+from escapement.core.execution import INTENDED, AccountDay, KillSwitch, OrderNote, Wish
+from escapement.core.risk import watch
+from escapement.errors import GatewayError, InvalidInput, StorageError
+from escapement.model import Account, Fill, Order, Position
+from escapement.ports import AccountEvent, AccountFeed, FeedLive, FeedLost, TradeFeed, TradesReceived, VenueTime
+from escapement.services.dealing import Dealing, EntryStore, Quote
+from escapement.services.desk import Desk
+from escapement.services.reconcile import DifferenceStore, Reconciliation
+
+log = structlog.get_logger(service="execute")
+
+CHANNELS = ("decisions", "kill_switch")
+_MOST = 100
+_RETRY_S = 1.0
+
+
+class ExecutionRecords(EntryStore, DifferenceStore, Protocol):
+    """What execution reads and writes beside orders, fills and positions."""
+
+    async def decisions_after(self, coordinator: str, number: int, most: int) -> Sequence[Wish]:
+        """Return what a coordinator decided after its decision ``number``, in order."""
+        ...
+
+    async def put_wish(self, account: str, wish: Wish) -> None:
+        """Replace what is wished of a contract, and say that its decision was looked at."""
+        ...
+
+    async def kill_switch(self) -> KillSwitch:
+        """Return whether all trading is stopped."""
+        ...
+
+    async def block(self, account: str, reason: str, until_ns: int | None) -> None:
+        """Take note that nothing may be opened for a reason, until a moment."""
+        ...
+
+    async def put_day(self, account: str, trade_date: date, start: Decimal, balance: Decimal, equity: Decimal) -> None:
+        """Take note of where the account stands on a trading day."""
+        ...
+
+
+class Bell(Protocol):
+    """What wakes the service."""
+
+    async def listen(self, hear: Callable[[str, str], None]) -> None:
+        """Call ``hear`` with channel and payload until cancelled, and with two empty texts when listening begins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteParams:
+    """How often what is looked at: decisions unasked, limits, and the venue, with and without its events."""
+
+    poll_s: float = 2.0
+    watch_s: float = 0.25
+    reconcile_s: float = 30.0
+    reconcile_blind_s: float = 2.0
+    day_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("poll_s", "watch_s", "reconcile_s", "reconcile_blind_s", "day_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidInput(f"execution: {name} is {getattr(self, name)}; use more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteStatistics:
+    """Counts since the start."""
+
+    decisions: int = 0
+    fills: int = 0
+    reconciliations: int = 0
+    interruptions: int = 0
+
+
+@dataclass(slots=True)
+class Execution:
+    """Trades one account.
+
+    Args:
+        deal: the account, as it was kept.
+        store: where decisions are, and wishes are kept.
+        bell: what wakes; None polls only.
+        coordinator: whose decisions.
+        account_feed: tells what happens to the account.
+        feed_of: opens the prices of some contracts.
+        contracts: those whose prices are heard from the start.
+        wishes: as they were kept.
+        orders: as they were written down, to look for those that may have been sent.
+        last_number: every decision up to it was looked at.
+        hear: what else hears the market: a paper venue.
+        params: how to run.
+    """
+
+    deal: Dealing
+    store: ExecutionRecords
+    bell: Bell | None
+    coordinator: str
+    account_feed: AccountFeed
+    feed_of: Callable[[Sequence[str]], TradeFeed]
+    contracts: Sequence[str]
+    wishes: Sequence[Wish]
+    orders: Sequence[OrderNote]
+    last_number: int
+    hear: Callable[[TradesReceived | VenueTime], Awaitable[None]] | None = None
+    params: ExecuteParams = field(default_factory=ExecuteParams)
+    _desks: dict[str, Desk] = field(default_factory=dict, init=False)
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
+    _group: asyncio.TaskGroup | None = field(default=None, init=False)
+    _decide: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _blind: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _heard: list[str] = field(default_factory=list, init=False)
+    _feed: TradeFeed | None = field(default=None, init=False)
+    _blocked_until_ns: int | None = field(default=None, init=False)
+    _reconciliation: Reconciliation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reconciliation = Reconciliation(self.deal, self.store)
+        self._heard = list(dict.fromkeys(self.contracts))
+
+    def statistics(self) -> ExecuteStatistics:
+        """Return the counts so far."""
+        return ExecuteStatistics(**self._counts)
+
+    def blocked_before(self, reason: str, until_ns: int | None) -> None:
+        """Go on with what stopped trading before this program ran."""
+        self.deal.blocked, self._blocked_until_ns = reason, until_ns
+
+    def ring(self, contract_id: str) -> None:
+        """Have a contract looked at."""
+        desk = self._desks.get(contract_id)
+        if desk is not None:
+            desk.ring()
+
+    def stop(self) -> None:
+        """Ask for an orderly end: what is being sent is finished and written down; positions keep their stops."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Trade until ``stop``.
+
+        Raises:
+            EscapementError: the venue or the database refused for good.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                beside = [
+                    group.create_task(each)
+                    for each in (
+                        self._hear_account(), self._hear_market(), self._take_decisions(), self._ask_regularly(),
+                        self._watch(), self._keep_days(), self.deal.keeper.write(),
+                    )
+                ]  # fmt: skip
+                if self.bell is not None:
+                    beside.append(group.create_task(self.bell.listen(self._rung)))
+                await self._open_desks()
+                await self._stopping.wait()
+                for desk in self._desks.values():
+                    desk.stop()
+                for task in beside:
+                    task.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            await self.account_feed.aclose()
+            if self._feed is not None:
+                await self._feed.aclose()
+            with suppress(StorageError):
+                await self.deal.keeper.flush()
+
+    async def _open_desks(self) -> None:
+        held = [contract_id for contract_id, each in self.deal.keeper.book.holdings.items() if each.net]
+        working = [each for each in self.deal.keeper.book.holdings if self.deal.keeper.book.working(each)]
+        wished = [wish.contract_id for wish in self.wishes]
+        intended = [note for note in self.orders if note.status == INTENDED]
+        for contract_id in dict.fromkeys(
+            [*self.contracts, *held, *working, *wished, *(note.contract_id for note in intended)]
+        ):
+            await self._desk(contract_id)
+        for wish in self.wishes:
+            self._desks[wish.contract_id].wish = wish
+        for note in intended:
+            self._desks[note.contract_id].look_for(note)
+
+    async def _desk(self, contract_id: str) -> Desk:
+        """Return the desk of a contract; open one where there is none."""
+        desk = self._desks.get(contract_id)
+        if desk is None:
+            contract = await self.deal.keeper.know(contract_id)
+            desk = self._desks.setdefault(contract_id, Desk(self.deal, contract, None, self._reconciliation.run))
+            if self._group is not None:
+                self._group.create_task(desk.run())
+            if contract_id not in self._heard:
+                self._heard.append(contract_id)
+                if self._feed is not None:
+                    await self._feed.aclose()  # the next one hears this contract too
+        return desk
+
+    def _rung(self, channel: str, _payload: str) -> None:
+        self._decide.set()
+        del channel
+
+    async def _take_decisions(self) -> None:
+        while True:
+            try:
+                self.deal.kill = await self._killed()
+                while wishes := await self.store.decisions_after(self.coordinator, self.last_number, _MOST):
+                    for wish in wishes:
+                        await self._take(wish)
+            except (StorageError, GatewayError) as error:
+                log.warning("decisions_wait", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            try:
+                async with asyncio.timeout(self.params.poll_s):
+                    await self._decide.wait()
+            except TimeoutError:
+                pass
+            self._decide.clear()
+
+    async def _take(self, wish: Wish) -> None:
+        desk = await self._desk(wish.contract_id)
+        await self.store.put_wish(self.deal.account, wish)
+        self.last_number = wish.number
+        self._counts["decisions"] += 1
+        log.info("wish", contract=wish.contract_id, direction=wish.direction, decision=wish.decision_id)
+        desk.wish = wish
+        desk.ring()
+
+    async def _killed(self) -> KillSwitch:
+        kill = await self.store.kill_switch()
+        if kill.killed != self.deal.kill.killed:
+            log.warning("kill_switch", killed=kill.killed, reason=kill.reason, by=kill.by)
+            self._ring_all()
+        return kill
+
+    def _ring_all(self) -> None:
+        for desk in self._desks.values():
+            desk.ring()
+
+    async def _hear_account(self) -> None:
+        async for event in self.account_feed.events():
+            match event:
+                case AccountEvent():
+                    await self._take_in(event.value)
+                case FeedLive():
+                    log.info("account_feed_live", generation=event.generation)
+                    self._blind.set()
+                case FeedLost():
+                    log.warning("account_feed_lost", cause=event.cause)
+                    self._counts["interruptions"] += 1
+                    self.deal.is_current = False
+                    self._blind.set()
+
+    async def _take_in(self, value: Account | Order | Position | Fill) -> None:
+        if not isinstance(value, Order | Fill) or value.account_id != self.deal.account_id:
+            return
+        try:
+            if await self.deal.keeper.see(value) and isinstance(value, Fill):
+                self._counts["fills"] += 1
+        except GatewayError as error:
+            # A contract that the venue does not tell of now is learnt with the next look at everything.
+            log.warning("event_waits", reason=str(error))
+            self._blind.set()
+            return
+        await self._desk(value.contract_id)
+        self.ring(value.contract_id)
+
+    async def _hear_market(self) -> None:
+        while True:
+            self._feed = self.feed_of(tuple(self._heard))
+            async for event in self._feed.events():
+                if isinstance(event, TradesReceived):
+                    self.deal.clock.hear(max(trade.at_ns for trade in event.trades))
+                elif isinstance(event, VenueTime):
+                    self.deal.clock.hear(event.at_ns)
+                if self.hear is not None and isinstance(event, TradesReceived | VenueTime):
+                    await self.hear(event)
+                if isinstance(event, TradesReceived):
+                    for trade in event.trades:
+                        holding = self.deal.keeper.book.holdings.get(trade.contract_id)
+                        if holding is not None:
+                            ticks = holding.grid.nearest(trade.price)
+                            self.deal.quotes[trade.contract_id] = Quote(ticks, trade.at_ns)
+
+    async def _ask_regularly(self) -> None:
+        cause, is_first = "the start", True
+        while True:
+            self._blind.clear()
+            try:
+                await self._reconciliation.run(cause)
+            except GatewayError as error:
+                log.warning("venue_unknown", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._counts["reconciliations"] += 1
+            if not self._blind.is_set():
+                self.deal.is_current = True
+            self._ring_all()
+            if is_first:
+                is_first = False
+            wait_s = self.params.reconcile_s if self.deal.is_current else self.params.reconcile_blind_s
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._blind.wait()
+                cause = "an interruption"
+            except TimeoutError:
+                cause = "the time"
+
+    async def _watch(self) -> None:
+        """Look at limits and deadlines."""
+        while True:
+            await asyncio.sleep(self.params.watch_s)
+            deal = self.deal
+            now_ns = deal.clock.now_ns()
+            if self._blocked_until_ns is not None and now_ns >= self._blocked_until_ns:
+                await self._block("", None)
+            for contract_id in deal.keeper.book.holdings:
+                if deal.keeper.book.net(contract_id) and deal.stop_all(contract_id):
+                    self.ring(contract_id)
+            if not deal.blocked:
+                await self._alarm(now_ns)
+
+    async def _alarm(self, now_ns: int) -> None:
+        deal = self.deal
+        held = [contract_id for contract_id, each in deal.keeper.book.holdings.items() if each.net]
+        for alarm in watch(deal.pack, deal.own, deal.state(), deal.market((held or self._heard)[0])) if held else ():
+            if alarm.block_until_next_session:
+                log.error("limit_reached", code=alarm.code, words=alarm.words)
+                found = deal.session(held[0])
+                until_ns = now_ns if found is None else found.close_ns
+                await self._block(f"{alarm.code}: {alarm.words}", until_ns)
+                return
+
+    async def _block(self, reason: str, until_ns: int | None) -> None:
+        self.deal.blocked, self._blocked_until_ns = reason, until_ns
+        self._ring_all()
+        try:
+            await self.store.block(self.deal.account, reason, until_ns)
+        except StorageError as error:
+            log.warning("block_unwritten", reason=str(error))
+
+    async def _keep_days(self) -> None:
+        """Keep where the account stands on each trading day."""
+        while True:
+            self._roll_day()
+            today = None if self.deal.today is None else self.deal.days.get(self.deal.today)
+            if today is not None:
+                try:
+                    await self.store.put_day(
+                        self.deal.account, today.trade_date, today.start_balance, today.balance, today.equity
+                    )
+                except StorageError as error:
+                    log.warning("day_unwritten", reason=str(error))
+            await asyncio.sleep(self.params.day_s)
+
+    def _roll_day(self) -> None:
+        deal = self.deal
+        session = next(filter(None, (deal.session(each) for each in self._heard)), None)
+        if session is not None and session.trade_date != deal.today:
+            deal.today = session.trade_date
+            deal.entries_ns.clear()
+        if deal.today is None:
+            return
+        balance, equity = deal.balance, deal.equity()
+        day = deal.days.get(deal.today, AccountDay(deal.today, balance, balance, balance, equity, equity))
+        deal.days[deal.today] = replace(
+            day, balance=balance, highest_balance=max(day.highest_balance, balance), equity=equity,
+            highest_equity=max(day.highest_equity, equity),
+        )  # fmt: skip
