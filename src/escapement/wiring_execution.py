@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from escapement import firms, wiring
 from escapement.calendars import calendar_for_contract
-from escapement.core.execution import AccountBook, KeptAccount, Lot
+from escapement.core.execution import AccountBook, KeptAccount, KillSwitch, Lot
 from escapement.core.risk import Pack
 from escapement.errors import ConfigurationError
 from escapement.model import NS_PER_SECOND, Account, Fill, PriceGrid, Session, SessionCalendar
@@ -23,6 +23,7 @@ from escapement.services.dealing import Dealing, DealParams
 from escapement.services.execute import CHANNELS, ExecuteParams, Execution
 from escapement.services.marketclock import MarketClock
 from escapement.services.plan import names_of
+from escapement.services.watchdog import Watchdog, WatchdogParams
 from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings
 from escapement.simulator.fills import FillModel
 from escapement.storage import DBHandler
@@ -30,6 +31,8 @@ from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 
 PAPER = "paper"
+# Whoever looks after positions learns soon that the venue does not answer, and asks again himself.
+_ATTEMPTS = 2
 _MINUTE_NS = 60 * NS_PER_SECOND
 
 
@@ -123,7 +126,7 @@ async def execution(
         GatewayError: the gateway does not answer.
     """
     chosen, store = settings.execution, ExecutionStore(database)
-    gateway = replace(wiring.gateway_params(settings), timeout_s=chosen.answer_seconds)
+    gateway = replace(wiring.gateway_params(settings), timeout_s=chosen.answer_seconds, attempts=_ATTEMPTS)
     calendar_of = calendars_of(settings)
     async with GatewayClient(gateway) as client, _alone(store, _name(settings, mode)):
         urls = settings.gateway.endpoints()
@@ -276,3 +279,49 @@ async def _alone(store: ExecutionStore, account: str) -> AsyncIterator[None]:
         yield
     finally:
         await store.let_go(held)
+
+
+def check_watchdog(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse settings that name no live account to look after.
+
+    Raises:
+        ConfigurationError: there is none, or trading it is not allowed; a line for each fault.
+    """
+    if settings.execution.mode != "live":
+        raise ConfigurationError(
+            "execution.mode is paper: the paper account lives in the program that trades it, and ends with it; the "
+            "watchdog looks after a live account"
+        )
+    check_mode(settings, None, environ)
+
+
+@asynccontextmanager
+async def watchdog(settings: Settings, params: WatchdogParams | None = None) -> AsyncIterator[Watchdog]:
+    """Build the watchdog of the settings' live account. The database is asked for the kill switch when it answers.
+
+    Raises:
+        ConfigurationError: credentials are missing, or the account is not there.
+        GatewayError: the gateway does not answer.
+    """
+    chosen, clock = settings.watchdog, MarketClock("system")
+    calendar_of, deadlines = calendars_of(settings), deadlines_of(settings, firm_rules(settings))
+
+    def must_go(contract_id: str) -> str:
+        found = calendar_of(contract_id).locate(clock.now_ns())
+        flat_ns = None if found is None else deadlines(found[1])[1]
+        return "" if flat_ns is None or clock.now_ns() < flat_ns else "the deadline of this session has come"
+
+    gateway = replace(wiring.gateway_params(settings), timeout_s=settings.execution.answer_seconds, attempts=_ATTEMPTS)
+    async with GatewayClient(gateway) as client, AsyncExitStack() as opened:
+        stores: list[ExecutionStore] = []
+
+        async def killed() -> KillSwitch:
+            if not stores:  # the database may come after the watchdog
+                stores.append(ExecutionStore(await opened.enter_async_context(wiring.database(settings))))
+            return await stores[0].kill_switch()
+
+        account = await _account(client, settings.execution.account or "")
+        yield Watchdog(
+            account.account_id, client, must_go, killed,
+            params or WatchdogParams(chosen.every_seconds, chosen.bare_seconds),
+        )  # fmt: skip

@@ -83,9 +83,11 @@ from escapement.cli import (  # noqa: E402
     gateway,  # noqa: F401
     history,  # noqa: F401
     ingest,  # noqa: F401
+    kill,  # noqa: F401
     recordings,  # noqa: F401
     run,  # noqa: F401
     services,  # noqa: F401
     signals,  # noqa: F401
     simulate,  # noqa: F401
+    watchdog,  # noqa: F401
 )

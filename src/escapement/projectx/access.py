@@ -52,6 +52,8 @@ class Access:
         self._session: aiohttp.ClientSession | None = None
         self._general = Turnstile(params.limit)
         self._bars = Turnstile(params.bars_limit)
+        # Reading never uses up the calls with which a position is protected.
+        self._kept = params.limit.calls // 4
         self._token: SecretStr | None = None
         self._refresh_at = 0.0
         self._expires_at = 0.0
@@ -118,11 +120,11 @@ class Access:
         await self.token()
         try:
             try:
-                return await self._call(endpoint, body)
+                return await self._call(endpoint, body, keep=0)
             except _TokenRefusedError:
                 self.forget_token()
                 await self.token()
-                return await self._call(endpoint, body)
+                return await self._call(endpoint, body, keep=0)
         except _RateExceededError:
             raise
         except (GatewayUnavailable, GatewayProtocolError) as error:
@@ -141,27 +143,30 @@ class Access:
         ):
             with attempt:
                 try:
-                    return await self._call(endpoint, body)
+                    return await self._call(endpoint, body, keep=self._kept)
                 except _TokenRefusedError:
                     self.forget_token()
-                    return await self._call(endpoint, body)
+                    return await self._call(endpoint, body, keep=self._kept)
         raise AssertionError("stamina raises when attempts run out")
 
-    async def _call(self, endpoint: str, body: dict[str, object]) -> dict[str, Any]:
-        return await self._send("POST", endpoint, body, authorized=True)
+    async def _call(self, endpoint: str, body: dict[str, object], *, keep: int) -> dict[str, Any]:
+        return await self._send("POST", endpoint, body, authorized=True, keep=keep)
 
     async def _send(
-        self, method: str, endpoint: str, body: dict[str, object] | None, *, authorized: bool
+        self, method: str, endpoint: str, body: dict[str, object] | None, *, authorized: bool, keep: int = 0
     ) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if authorized:
             headers["Authorization"] = f"Bearer {(await self.token()).get_secret_value()}"
-        return await self._exchange(method, endpoint, body, headers)
+        return await self._exchange(method, endpoint, body, headers, keep=keep)
 
     async def _exchange(
-        self, method: str, endpoint: str, body: dict[str, object] | None, headers: dict[str, str]
+        self, method: str, endpoint: str, body: dict[str, object] | None, headers: dict[str, str], *, keep: int = 0
     ) -> dict[str, Any]:
-        await (self._bars if endpoint == "History/retrieveBars" else self._general).wait_turn()
+        if endpoint == "History/retrieveBars":
+            await self._bars.wait_turn()
+        else:
+            await self._general.wait_turn(keep=keep)
         url = f"{self._params.api_url}/api/{endpoint}"
         data = None if body is None else orjson.dumps(body)
         try:

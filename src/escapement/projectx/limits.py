@@ -39,13 +39,21 @@ class Turnstile:
         self._limit = limit
         self._clock = clock
         self._passed: deque[float] = deque(maxlen=limit.calls)
-        self._order = asyncio.Lock()
+        self._order, self._urgent = asyncio.Lock(), asyncio.Lock()
 
-    async def wait_turn(self) -> None:
-        """Return when one more call is allowed, and count it."""
-        async with self._order:
-            if len(self._passed) == self._limit.calls:
-                wait = self._passed[0] + self._limit.seconds - self._clock()
-                if wait > 0:
-                    await asyncio.sleep(wait)
+    async def wait_turn(self, *, keep: int = 0) -> None:
+        """Return when one more call is allowed, and count it.
+
+        Args:
+            keep: how many calls are left to those who keep none; they need not wait for those who do.
+        """
+        async with self._order if keep else self._urgent:
+            while (wait := self._wait(self._limit.calls - keep)) > 0:  # noqa: ASYNC110 - it is time that is waited for
+                await asyncio.sleep(wait)
             self._passed.append(self._clock())
+
+    def _wait(self, most: int) -> float:
+        """Return how long to wait until fewer than ``most`` calls lie in the window."""
+        if len(self._passed) < most:
+            return 0.0
+        return self._passed[len(self._passed) - most] + self._limit.seconds - self._clock()

@@ -72,7 +72,8 @@ class Desk:
         self._wrong_since: float | None = None
         self._was_asked = False
         self._must_go = ""
-        self._pause_s = _FIRST_PAUSE_S
+        self._pause_s = self._search_pause_s = _FIRST_PAUSE_S
+        self._next_search_s = 0.0
         self.is_stopped = False
 
     def ring(self) -> None:
@@ -358,6 +359,10 @@ class Desk:
         book = self._deal.keeper.book
         if any(book.tagged(key) is None for key in self._pending):
             asked_s = time.monotonic()
+            if asked_s < self._next_search_s:
+                return False
+            self._next_search_s = asked_s + self._search_pause_s
+            self._search_pause_s = min(self._search_pause_s * 2, _LONGEST_PAUSE_S)
             for order in await self._deal.broker.orders(self._deal.account_id, self._deal.day_start_ns()):
                 await self._deal.keeper.see(order)
             for key, (note, sent_s) in list(self._pending.items()):
@@ -368,4 +373,7 @@ class Desk:
         for key in [key for key in self._pending if book.tagged(key) is not None]:
             log.info("order_found", contract=self._id, order=key)
             del self._pending[key]
-        return not self._pending
+        if self._pending:
+            return False
+        self._search_pause_s = _FIRST_PAUSE_S
+        return True

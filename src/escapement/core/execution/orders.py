@@ -99,18 +99,18 @@ def _by_time(order: Order) -> tuple[object, ...]:
 
 
 def _by_fill(order: Order) -> tuple[object, ...]:
-    return (order.filled_size, order.updated_ns or 0, order.filled_price or 0.0)
+    return (order.filled_size, order.updated_ns or 0, *_content(order))
 
 
 def _by_way(order: Order) -> tuple[object, ...]:
-    return (_WAY.index(order.status), order.updated_ns or 0)
+    return (_WAY.index(order.status), order.updated_ns or 0, *_content(order))
 
 
 def _content(order: Order) -> tuple[object, ...]:
-    """Order observations of the same time by what they say, so that the same one is chosen everywhere."""
-    prices = (order.limit_price, order.stop_price, order.trail_price)
+    """Order observations of the same time by all they say, so that the same one is chosen everywhere."""
+    prices = order.limit_price, order.stop_price, order.trail_price, order.filled_price
     return (
-        _WAY.index(order.status), order.size, *((each is not None, each or 0.0) for each in prices), order.created_ns,
-        order.parent_id or 0, order.linked_id or 0, *map(str, _identity(order)),
-        order.filled_size, order.filled_price or 0.0,
+        _WAY.index(order.status), order.size, order.filled_size, *((each is not None, each or 0.0) for each in prices),
+        order.created_ns, order.updated_ns is not None, order.custom_tag or "", order.parent_id or 0,
+        order.linked_id or 0, *_identity(order),
     )  # fmt: skip
