@@ -1,7 +1,7 @@
 """Trading with everything going wrong that can: for each seed an invented market, random decisions and random faults.
 
-In the end our positions, orders, fills and profit have to be the venue's own, no decision may have been traded twice, and
-no position may have lacked its stop for longer than it may; else it ends with 1.
+In the end our positions, orders, fills and profit have to be the venue's own, no decision may have been traded twice,
+and no position may have lacked its stop for longer than it may; else it ends with 1.
 """
 
 from __future__ import annotations
@@ -61,13 +61,18 @@ class Watcher:
     venue: Venue
     bare_since: dict[str, float] = field(default_factory=dict)
     longest_bare_s: float = 0.0
-    largest: int = 0
+    large_since: dict[str, float] = field(default_factory=dict)
+    longest_large_s: float = 0.0
 
     def look(self) -> None:
         for contract_id in CONTRACTS:
             position = self.venue.accounts[ACCOUNT].positions.get(contract_id)
             net = 0 if position is None else position.size
-            self.largest = max(self.largest, abs(net))
+            if abs(net) <= SIZE:
+                self.large_since.pop(contract_id, None)
+            else:
+                since = self.large_since.setdefault(contract_id, time.monotonic())
+                self.longest_large_s = max(self.longest_large_s, time.monotonic() - since)
             covered = sum(
                 order.remaining for order in self.venue.orders_of(ACCOUNT)
                 if order.contract_id == contract_id and order.status is OrderStatus.OPEN and order.stop is not None
@@ -122,9 +127,9 @@ def faults_of(seed: int, seconds: float) -> list[Fault]:
     for endpoint in REFUSED:
         after_s = chance.uniform(0.03, 1) * length_s
         faults.append(Fault("refused", after_s=after_s, endpoint=endpoint, code=chance.choice((3, 5)), message="No."))
-    for hub in ("user", "market"):
-        faults.append(Fault("freeze", after_s=chance.uniform(0.1, 0.9) * length_s, seconds=1.5, hub=hub))
-    return faults
+    return faults + [
+        Fault("freeze", after_s=chance.uniform(0.1, 0.9) * length_s, seconds=1.5, hub=hub) for hub in ("user", "market")
+    ]
 
 
 def simulator_of(seed: int, seconds: float, faults: Sequence[Fault], **changes: Any) -> Simulator:
@@ -219,7 +224,7 @@ async def trade(seed: int, seconds: float, url: str) -> bool:
                 watcher.look()
                 if passed > next_s:
                     number += 1
-                    next_s = passed + chance.uniform(0.3, 2.5)
+                    next_s = passed + chance.uniform(0.5, 5.0)
                     await decide(database, simulator, chance, number)
             if running.done():
                 await running
@@ -233,8 +238,8 @@ async def trade(seed: int, seconds: float, url: str) -> bool:
         found = await differences(database, simulator.venue) + doubled(simulator.venue.orders_of(ACCOUNT))
         if watcher.longest_bare_s > BARE_S:
             found.append(f"a position lacked its stop for {watcher.longest_bare_s:.1f} s")
-        if watcher.largest > SIZE:
-            found.append(f"a position had {watcher.largest} contracts")
+        if watcher.longest_large_s > BARE_S:
+            found.append(f"a position was too large for {watcher.longest_large_s:.1f} s")
         for line in found:
             print(f"seed {seed}: {line}")
         learnt = await database.pool.fetchval("SELECT count(*) FROM reconciliations")
@@ -242,7 +247,7 @@ async def trade(seed: int, seconds: float, url: str) -> bool:
             f"seed {seed}: {number} decisions, {len(simulator.venue.orders_of(ACCOUNT))} orders, "
             f"{len(simulator.venue.accounts[ACCOUNT].trades)} fills, {simulator.faults.struck.total()} faults of "
             f"{len(simulator.faults.struck)} kinds, {learnt} differences learnt, longest without stop "
-            f"{watcher.longest_bare_s:.2f} s, {len(found)} wrong"
+            f"{watcher.longest_bare_s:.2f} s, too large {watcher.longest_large_s:.2f} s, {len(found)} wrong"
         )
         return not found
 

@@ -84,10 +84,15 @@ from escapement.cli import (  # noqa: E402
     history,  # noqa: F401
     ingest,  # noqa: F401
     kill,  # noqa: F401
+    orders,  # noqa: F401
+    pnl,  # noqa: F401
+    positions,  # noqa: F401
     recordings,  # noqa: F401
+    risk,  # noqa: F401
     run,  # noqa: F401
     services,  # noqa: F401
     signals,  # noqa: F401
     simulate,  # noqa: F401
+    trades,  # noqa: F401
     watchdog,  # noqa: F401
 )

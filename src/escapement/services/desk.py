@@ -128,7 +128,8 @@ class Desk:
         if self._must_go and not case.held and not case.working:
             self._must_go = ""
         step = next_step(case)
-        if step is None and case.must_go and self._waits_to_enter():
+        is_held = case.is_known and self.wish is not None and case.held * self.wish.direction > 0
+        if self._waits_to_enter() and ((step is None and case.must_go) or is_held):
             step = Enter()  # which risk refuses, with the reason
         if isinstance(step, Protect | Resize) and not await self._is_due(case):
             return False
@@ -160,8 +161,20 @@ class Desk:
             takes_all=bool(must_all), is_known=self._is_known() and not closing,
             entry_ticks=round(cost / count) if count else 0,
             stop_ticks=deal.params.stop_of(self._product) or 0, target_ticks=deal.params.target_of(self._product),
+            most=self._most(),
             working=[each for each in working if each not in closing and (is_foreign_ours or each not in others)],
         )  # fmt: skip
+
+    def _most(self) -> int:
+        """Return how many contracts were wished at most: as many as the entry had, where there was one."""
+        wish, book, largest = self.wish, self._deal.keeper.book, self._deal.params.sizing.largest
+        if self._deal.params.foreign == "adopt" or wish is None:
+            return max(largest, abs(book.net(self._id)))
+        if wish.standing is not Standing.SENT:
+            return largest
+        entries = [book.tagged(tag(wish.decision_id, Role.ENTRY, number)) for number in (0, 1)]
+        sizes = [entry.size for entry in entries if entry is not None and entry.status is not OrderStatus.REJECTED]
+        return max(sizes, default=largest)
 
     def _is_known(self) -> bool:
         return not (self._pending or self._effect or self._deal.keeper.book.awaits_fills(self._id))
@@ -178,7 +191,7 @@ class Desk:
         by_venue = self._deal.params.venue_brackets and not self._deal.brackets_refused
         if by_venue and wrong_s < self._deal.params.bracket_grace_s:
             return False
-        if not self._was_asked:
+        if by_venue and not self._was_asked:
             self._was_asked = True
             await self._ask("protection that is not as it shall be")
             return False
@@ -249,7 +262,7 @@ class Desk:
         except (StorageError, TimeoutError) as error:
             # Its tag says what it is for, so that it is known again without having been written down.
             log.warning("unwritten", order=note.key, reason=str(error))
-        if not await self._send(request, note) and is_stop:
+        if await self._send(request, note) is not None and is_stop:
             self._must_go = "its stop was refused"
 
     async def _enter(self) -> bool:
@@ -292,18 +305,19 @@ class Desk:
             deal.params.fee, wish.known_at_ns, wish.data_complete,
         )  # fmt: skip
         state, market = deal.state(), deal.market(self._id)
-        state = replace(state, blocked=deal.stop_all(self._id) or self._foreign_objection() or self._small(wanted))
+        state = replace(state, blocked=deal.stop_all(self._id) or self._objection(wanted))
         most = largest_size(deal.pack, deal.own, state, market, proposal)
         proposal = replace(proposal, size=most or proposal.size)
         return proposal.size, check_entry(deal.pack, deal.own, state, market, proposal)
 
-    def _small(self, wanted: int) -> str:
-        return "" if wanted else "one contract would risk more than sizing.money"
-
-    def _foreign_objection(self) -> str:
-        if self._deal.params.foreign != "leave" or not self._deal.keeper.book.foreign_net(self._id):
-            return ""
-        return "others hold a position in this contract, which is left alone"
+    def _objection(self, wanted: int) -> str:
+        """Return why an entry makes no sense here, whatever the limits say; empty when it does."""
+        book = self._deal.keeper.book
+        if self._deal.params.foreign == "leave" and book.foreign_net(self._id):
+            return "others hold a position in this contract, which is left alone"
+        if book.net(self._id):
+            return "a position is held already"
+        return "" if wanted else "one contract would risk more than execution.risk_per_trade"
 
     def _request(self, wish: Wish, size: int, number: int = 0) -> OrderRequest:
         deal, sign = self._deal, 1 if wish.direction == LONG else -1

@@ -29,6 +29,11 @@ class Sizing:
             if value is not None and value <= 0:
                 raise InvalidInput(f"sizing.{name} {value} is not positive")
 
+    @property
+    def largest(self) -> int:
+        """The most contracts an entry may come to."""
+        return self.most if self.contracts is None else min(self.contracts, self.most)
+
 
 def size_of(sizing: Sizing, contract: Contract, stop_ticks: int, slippage_ticks: int, fee: Decimal) -> int:
     """Return how many contracts to enter with; 0 when one contract alone would risk too much.

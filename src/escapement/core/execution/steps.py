@@ -10,6 +10,7 @@ from how things stand. So a step that failed is found wanting again, and one tha
 | nothing is held                                           | cancel what is left of a position; enter if so wished   |
 | less or more contracts are protected than are held        | place, change or cancel stops and targets               |
 | the position lies against the wish                        | close it                                                |
+| more is held than was wished: an order came late          | close what is too much                                  |
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Case:
     ``held``: of ours, ``foreign``: of others, which are left alone. ``direction``: the position wished; None when
     nothing was wished yet. ``must_go``: all of ours has to go now. ``takes_all``: with it what is foreign too.
     ``entry_ticks``: the average price of what is held. ``working``: our orders, with legs that wait. ``is_known``: what
-    is held is certain.
+    is held is certain. ``most``: more than so many contracts were never wished.
     """
 
     held: int
@@ -53,6 +54,7 @@ class Case:
     entry_ticks: int
     stop_ticks: int
     target_ticks: int | None
+    most: int
     working: Sequence[Order]
 
 
@@ -109,6 +111,8 @@ def next_step(case: Case) -> Step | None:
         if exits and not entries:
             return Cancel(exits[0])
         return Enter() if case.standing is Standing.WAITING and case.direction and not entries else None
+    if abs(case.held) > case.most:
+        return Close(abs(case.held) - case.most)
     return _protect(case)
 
 
