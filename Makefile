@@ -24,8 +24,9 @@ test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some)
 	@tests/projectxpy/install.sh
 	$(BIN)/python -m pytest $(ARGS)
 
-faults: $(VENV)/.installed-dev ## ten sessions with every fault, and fifty kills, of one and of all programs; half an hour
-	@($(BIN)/python soak/kills.py && $(BIN)/python soak/chain.py) & kills=$$!; \
+faults: $(VENV)/.installed-dev ## sessions and orders with every fault, and kill -9 of every program; half an hour
+	@($(BIN)/python soak/kills.py && $(BIN)/python soak/chain.py && $(BIN)/python soak/order_kills.py && \
+	    $(BIN)/python soak/orders.py) & kills=$$!; \
 	$(BIN)/python soak/faults.py --seeds 1-10; faults=$$?; \
 	wait $$kills && exit $$faults
 
@@ -45,7 +46,8 @@ compiled: $(VENV)/.installed-dev ## compile the analyzers into build/compiled, t
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python benchmarks/analysis.py
 
 soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, more faults and kills; an hour
-	@for program in soak/busy_market.py soak/chain.py soak/faults.py soak/kills.py soak/long_session.py; do \
+	@for program in soak/busy_market.py soak/chain.py soak/faults.py soak/kills.py soak/long_session.py \
+	    soak/order_kills.py soak/orders.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
 
 pins: $(VENV)/.installed-dev ## resolve pyproject.toml to the pins (ARGS=--upgrade for newer ones)

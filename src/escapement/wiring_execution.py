@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +12,7 @@ from decimal import Decimal
 
 from escapement import firms, wiring
 from escapement.calendars import calendar_for_contract
-from escapement.core.execution import AccountBook, KeptAccount, KillSwitch, Lot
+from escapement.core.execution import AccountBook, KeptAccount, KillSwitch, Lot, Role
 from escapement.core.risk import Pack
 from escapement.errors import ConfigurationError
 from escapement.model import NS_PER_SECOND, Account, Fill, PriceGrid, Session, SessionCalendar
@@ -33,7 +34,9 @@ from escapement.storage.execution import ExecutionStore
 PAPER = "paper"
 # Whoever looks after positions learns soon that the venue does not answer, and asks again himself.
 _ATTEMPTS = 2
-_MINUTE_NS = 60 * NS_PER_SECOND
+# How long the database may take to notice that a program which held the account was killed.
+_RELEASED_S = 4.0
+_MINUTE_NS, _DAY_NS = 60 * NS_PER_SECOND, 86_400 * NS_PER_SECOND
 
 
 def check_mode(settings: Settings, mode: str | None, environ: Mapping[str, str]) -> str:
@@ -188,6 +191,10 @@ async def _service(
         settings.risk.limits(), kept.start_balance, calendar_of, deadlines_of(settings, pack),
         highest_before=settings.risk.highest_end_of_day, paid_out=settings.risk.paid_out,
     )  # fmt: skip
+    deal.entries_ns = [
+        each.intended_ns for each in orders
+        if each.role is Role.ENTRY and each.intended_ns is not None and each.intended_ns > time.time_ns() - _DAY_NS
+    ]  # fmt: skip
     deal.days = {each.trade_date: each for each in await store.days(kept.account)}
     service = Execution(
         deal, store, None, settings.coordinator.name, venue.feed, feed_of,
@@ -272,7 +279,9 @@ def _made(fill: Fill) -> Decimal:
 @asynccontextmanager
 async def _alone(store: ExecutionStore, account: str) -> AsyncIterator[None]:
     """Hold an account for this program alone, as long as the connection to the database lives."""
-    held = await store.hold_alone(account)
+    until_s = time.monotonic() + _RELEASED_S
+    while (held := await store.hold_alone(account)) is None and time.monotonic() < until_s:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(_RELEASED_S / 20)
     if held is None:
         raise ConfigurationError(f"account {account!r} is traded by another escapement on this database; end that")
     try:

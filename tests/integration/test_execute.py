@@ -1,30 +1,348 @@
-"""Execution at the simulated venue: decisions become orders, and positions never lack their stop."""
+"""Execution at the simulated venue: decisions become orders once, and positions never lack their stop."""
 
 from __future__ import annotations
 
-from simulated import until
-from trading import around, executing, floor
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from escapement.errors import ConfigurationError
+from escapement.model import OrderRequest, OrderSide
+from escapement.model import OrderType as Kind
+from escapement.projectx import GatewayClient, GatewayParams
+from escapement.simulator import Fault
+from escapement.simulator.fills import FillModel
+from escapement.simulator.orders import OrderStatus, OrderType
+from escapement.storage.execution import ExecutionStore
+from simulated import MES, until
+from trading import NAME, Floor, around, executing, floor, path, settings_for
+
+OPEN = OrderStatus.OPEN
 
 
-async def test_a_decision_becomes_an_entry_with_stop_and_target(url: str) -> None:
-    async with floor(url, around(5_700.0, 60)) as there, executing(there):
+async def steady(there: Floor, net: int) -> None:
+    """Wait until the venue holds ``net`` and all of it is protected, and we know it."""
+    await until(lambda: there.net() == net and there.covered() == abs(net))
+
+
+async def recorded(there: Floor) -> None:
+    """What is written down is what really happened."""
+    fills = {row["fill_id"]: row for row in await there.rows("SELECT * FROM fills")}
+    assert {trade.trade_id: trade.voided for trade in there.ledger.trades} == {
+        fill_id: row["voided"] for fill_id, row in fills.items()
+    }
+    orders = {row["venue_order_id"]: row for row in await there.rows("SELECT * FROM orders WHERE venue_order_id > 0")}
+    assert {order.order_id: (order.status.name.lower(), order.filled) for order in there.orders()} == {
+        order_id: (row["status"], row["filled_size"]) for order_id, row in orders.items()
+    }
+    (position,) = await there.rows("SELECT net, protected, made FROM positions")
+    assert position["net"] == there.net()
+    assert position["protected"] == there.covered()
+    assert position["made"] == there.ledger.balance - Decimal(50_000)
+
+
+async def test_a_decision_becomes_an_entry_with_stop_and_target_and_all_is_written_down(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        async with executing(there):
+            decision = await there.decide(1)
+            await steady(there, 1)
+            entry, stop, target = there.orders()
+            assert entry.custom_tag == f"ESC-{decision[:16]}-E0"
+            fill = entry.cost // entry.filled
+            assert (stop.stop, target.limit) == (fill - 8, fill + 12)
+        await recorded(there)
+        (check,) = await there.rows("SELECT approved, size FROM risk_checks")
+        assert check == {"approved": True, "size": 1}
+
+
+async def test_an_exit_closes_the_position_and_cancels_what_protected_it(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        async with executing(there):
+            await there.decide(-1)
+            await steady(there, -1)
+            await there.decide(0)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+        await recorded(there)
+
+
+async def test_a_reversal_closes_before_it_enters(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        async with executing(there):
+            await there.decide(1)
+            await steady(there, 1)
+            await there.decide(-1)
+            await steady(there, -1)
+            assert len(there.orders(OPEN)) == 2
+        sizes = [trade.size for trade in there.ledger.trades]
+        assert sizes == [1, 1, 1]
+        await recorded(there)
+
+
+@pytest.mark.parametrize("brackets", ["venue", "own"])
+async def test_a_target_that_fills_in_parts_leaves_a_stop_of_the_rest(url: str, brackets: str) -> None:
+    prices = path(5_700.0, 5_700.25, *[5_700.0] * 6, *[5_703.25] * 12, 5_704.0, *[5_704.0] * 20, volume=1)
+    async with floor(url, prices) as there:
+        settings = settings_for(there.simulator, execution={"contracts": 3, "brackets": brackets})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 3)
+            for left in (2, 1):
+                while there.net() > left:
+                    there.step()
+                    await asyncio.sleep(0.02)
+                await steady(there, left)
+            while there.net():
+                there.step()
+                await asyncio.sleep(0.02)
+            await until(lambda: not there.orders(OPEN))
+        await recorded(there)
+
+
+async def test_an_account_without_brackets_is_protected_by_our_own_orders(url: str) -> None:
+    async with floor(url, around(5_700.0, 60), bracket_mode="position") as there:
+        async with executing(there):
+            await there.decide(1)
+            await steady(there, 1)
+            await until(lambda: len(there.orders(OPEN)) == 2)
+            assert {order.custom_tag[-2:] for order in there.orders(OPEN)} == {"S1", "T1"}
+            assert there.orders(OrderStatus.REJECTED)
+        (refused,) = await there.rows("SELECT refusal FROM orders WHERE order_key LIKE '%-E0'")
+        assert "Brackets cannot be used" in refused["refusal"]
+
+
+@pytest.mark.parametrize("kind", ["lost_answer", "hanging_rest"])
+async def test_an_order_whose_answer_is_lost_is_found_by_its_tag_and_sent_once(url: str, kind: str) -> None:
+    faults = [Fault(kind, endpoint="Order/place", seconds=0.0 if kind == "lost_answer" else 3_600.0)]
+    async with floor(url, around(5_700.0, 60), faults=faults) as there, executing(there):
         await there.decide(1)
-        await until(lambda: there.net() == 1 and there.covered() == 1)
-        orders = there.orders()
-        print([(o.custom_tag, o.type, o.status, o.limit, o.stop, o.size) for o in orders])
-        for _ in range(5):
+        if kind == "lost_answer":
+            await steady(there, 1)
+        else:
+            await until_row(there, "SELECT 1 FROM orders WHERE status = 'lapsed'")
+        assert len(there.orders(type=OrderType.MARKET)) == (1 if kind == "lost_answer" else 0)
+
+
+async def until_row(there: Floor, query: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while not (rows := await there.rows(query)):  # noqa: ASYNC110 - what is waited for is in the database
+            await asyncio.sleep(0.02)
+    return rows[0]
+
+
+async def test_legs_whose_news_was_cut_off_are_learnt_by_asking(url: str) -> None:
+    async with floor(url, around(5_700.0, 60), faults=[Fault("cut_before_bracket")]) as there:
+        async with executing(there) as service:
+            await there.decide(1)
+            await steady(there, 1)
+            await until(lambda: service.deal.keeper.protected(MES) == 1)
+            assert len(there.orders(OPEN)) == 2
+        await recorded(there)
+
+
+async def test_a_voided_entry_leaves_no_order_behind_and_a_voided_exit_leaves_no_position_bare(url: str) -> None:
+    async with floor(url, around(5_700.0, 80)) as there:
+        async with executing(there):
+            await there.decide(1)
+            await steady(there, 1)
+            there.simulator.venue.void(there.ledger.trades[-1].trade_id)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+            await there.decide(-1)
+            await steady(there, -1)
+            await there.decide(0)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+            there.simulator.venue.void(there.ledger.trades[-1].trade_id)
+            assert there.net() == -1
             there.step()
-        await there.decide(0)
-        await until(lambda: there.net() == 0)
-        print([(o.custom_tag, o.type, o.status, o.limit, o.stop, o.size) for o in there.orders()])
-    for table in (
-        "execution_accounts",
-        "execution_wishes",
-        "orders",
-        "fills",
-        "positions",
-        "account_snapshots",
-        "risk_checks",
-        "reconciliations",
-    ):
-        print(table)
+            await until(lambda: not there.net() and not there.orders(OPEN))  # what nobody wishes is closed
+        await recorded(there)
+
+
+async def test_a_refused_stop_closes_the_position(url: str) -> None:
+    faults = [Fault("refused", endpoint="Order/place", message="No stops today.", after_s=2.5)]
+    async with floor(url, around(5_700.0, 80)) as there:
+        settings = settings_for(there.simulator, execution={"brackets": "own"})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 1)
+            stop = next(order for order in there.orders(OPEN) if order.stop is not None)
+            for fault in faults:
+                there.simulator.inject(replace(fault, after_s=0))
+            there.simulator.venue.cancel("demo", 1001, stop.order_id)
+            there.simulator._users.publish(there.simulator._hubs["user"])
+            await until(lambda: not there.net() and not there.orders(OPEN))
+        assert await there.rows("SELECT 1 FROM orders WHERE refusal LIKE '%No stops today%'")
+
+
+@pytest.mark.parametrize(("policy", "net", "orders"), [("leave", 2, 1), ("adopt", 2, 2), ("flatten", 0, 0)])
+async def test_what_others_hold_is_adopted_left_alone_or_flattened(
+    url: str, policy: str, net: int, orders: int
+) -> None:
+    async with floor(url, around(5_700.0, 80)) as there:
+        settings = settings_for(there.simulator, execution={"foreign": policy, "target_ticks": {}})
+        async with executing(there, settings):
+            params = GatewayParams(there.simulator.base_url, "demo", settings.gateway.api_key or pytest.fail("no key"))
+            async with GatewayClient(params) as hand:
+                await hand.place_order(OrderRequest(1001, MES, Kind.MARKET, OrderSide.BUY, 2))
+                await hand.place_order(OrderRequest(1001, MES, Kind.LIMIT, OrderSide.SELL, 2, limit_price=5_900.0))
+            await until_row(there, "SELECT 1 FROM reconciliations WHERE kind LIKE 'foreign%'")
+            await until(lambda: (there.net(), len(there.orders(OPEN))) == (net, orders))
+            if policy == "leave":
+                await there.decide(1)
+                refused = await until_row(there, "SELECT code, words FROM risk_checks")
+                assert refused == {
+                    "code": "blocked", "words": "others hold a position in this contract, which is left alone",
+                }  # fmt: skip
+
+
+async def test_what_others_held_before_we_came_is_told_of_and_not_taken_for_ours(url: str) -> None:
+    async with floor(url, around(5_700.0, 80)) as there:
+        there.simulator.venue.place("demo", _hand(2))
+        async with executing(there) as service:
+            assert service.deal.keeper.book.foreign_net(MES) == 2
+            await until_row(there, "SELECT 1 FROM reconciliations WHERE kind = 'foreign position'")
+            assert not there.orders(OPEN)
+
+
+def _hand(size: int) -> Any:
+    from escapement.simulator.orders import OrderRequest as Request  # noqa: PLC0415 - a name of the venue's own
+
+    return Request(1001, MES, 2, 0, size)
+
+
+async def test_a_decision_on_incomplete_data_one_too_old_and_one_too_late_are_refused_with_their_numbers(
+    url: str,
+) -> None:
+    async with floor(url, around(5_700.0, 80)) as there:
+        settings = settings_for(there.simulator, risk={"oldest_decision_seconds": 5})
+        async with executing(there, settings):
+            await there.decide(1, complete=False)
+            await until_row(there, "SELECT 1 FROM risk_checks WHERE code = 'data_incomplete'")
+            await there.decide(1, age_s=6)
+            row = await until_row(there, "SELECT words FROM risk_checks WHERE code = 'decision_stale'")
+            assert "5 s are allowed" in row["words"]
+            assert not there.orders()
+
+
+async def test_a_newer_decision_takes_the_place_of_one_that_was_not_traded_yet(url: str) -> None:
+    async with floor(url, around(5_700.0, 80)) as there:
+        for direction in (1, -1, 1, -1):  # before execution runs: all are history for it
+            await there.decide(direction)
+        async with executing(there):
+            await there.decide(1)
+            await there.decide(-1)
+            await steady(there, -1)
+            assert there.orders(type=OrderType.MARKET)[-1].side == 1
+
+
+async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_also_after_a_restart(url: str) -> None:
+    prices = path(5_700.0, 5_700.25, *[5_700.0] * 5, *[5_697.0] * 40)
+    async with floor(url, prices) as there:
+        settings = settings_for(there.simulator, execution={"stop_ticks": 40}, risk={"daily_loss": 60})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 1)
+            # Marked at the low of a gap that its stop does not reach.
+            settings_low = there.simulator.venue
+            while settings_low.quotes[MES].last > 5_697 * 4:
+                there.step()
+                await asyncio.sleep(0.02)
+            assert there.net() == 1
+        tight = settings_for(there.simulator, execution={"stop_ticks": 40}, risk={"daily_loss": 15})
+        async with executing(there, tight):
+            await until(lambda: not there.net() and not there.orders(OPEN))
+            await there.decide(1)
+            row = await until_row(there, "SELECT code, words FROM risk_checks WHERE NOT approved")
+            assert row["code"] == "blocked"
+            assert "daily_loss" in row["words"]
+        async with executing(there, settings):
+            await there.decide(-1)
+            await until_row(there, "SELECT 1 FROM risk_checks WHERE NOT approved HAVING count(*) = 2")
+        assert not there.net()
+
+
+async def test_everything_is_closed_before_the_deadline_of_the_session(url: str) -> None:
+    # The session of these trades closes at 21:00 UTC, seven and a half hours on.
+    trades = [*around(5_700.0, 30), *around(5_700.0, 30)]
+    late = [replace(trade, at_ns=trade.at_ns + 7 * 3_600 * 10**9 + 26 * 60 * 10**9) for trade in trades[30:]]
+    async with floor(url, [*trades[:30], *late]) as there:
+        settings = settings_for(there.simulator, risk={"flatten_minutes": 5, "no_entries_minutes": 10})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 1)
+            while there.simulator.progress.trades < 32:
+                there.step()
+                await asyncio.sleep(0.01)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+            await there.decide(-1)
+            row = await until_row(there, "SELECT code FROM risk_checks WHERE NOT approved")
+            assert row["code"] in {"after_deadline", "blocked"}
+
+
+async def test_the_kill_switch_closes_everything_survives_a_restart_and_lets_go_again(url: str) -> None:
+    async with floor(url, around(5_700.0, 90)) as there:
+        store = ExecutionStore(there.database)
+        async with executing(there):
+            await there.decide(1)
+            await steady(there, 1)
+            await store.turn_kill_switch(killed=True, reason="enough", by="me")
+            await until(lambda: not there.net() and not there.orders(OPEN))
+        async with executing(there):
+            await there.decide(1)
+            row = await until_row(there, "SELECT code, words FROM risk_checks WHERE NOT approved")
+            assert row == {"code": "blocked", "words": "trading was stopped: enough"}
+            await store.turn_kill_switch(killed=False, reason="", by="me")
+            await until_row(there, "SELECT 1 FROM kill_switch HAVING count(*) = 2")
+            await there.decide(-1)
+            await steady(there, -1)
+
+
+async def test_a_position_is_protected_while_the_database_is_away(url: str) -> None:
+    async with floor(url, around(5_700.0, 90)) as there:
+        settings = settings_for(there.simulator, execution={"brackets": "own"})
+        async with executing(there, settings) as service:
+            await there.decide(1)
+            await steady(there, 1)
+            await there.database.pool.execute("ALTER TABLE orders RENAME TO orders_away")
+            try:
+                stop = next(order for order in there.orders(OPEN) if order.stop is not None)
+                there.simulator.venue.cancel("demo", 1001, stop.order_id)
+                there.simulator._users.publish(there.simulator._hubs["user"])
+                await until(lambda: stop.status is OrderStatus.CANCELLED and there.covered() == 1)
+            finally:
+                await there.database.pool.execute("ALTER TABLE orders_away RENAME TO orders")
+            await until(lambda: not service.deal.keeper.is_behind)
+            await until_row(there, "SELECT 1 FROM orders WHERE order_key LIKE '%-S2' AND status = 'open'")
+
+
+async def test_two_programs_do_not_trade_one_account(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there, executing(there):
+        with pytest.raises(ConfigurationError, match="traded by another"):
+            async with executing(there):
+                pass
+
+
+async def test_an_account_that_is_not_there_is_named_with_those_that_are(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        with pytest.raises(ConfigurationError, match=f"PRAC-X.*{NAME}"):
+            async with executing(there, settings_for(there.simulator, execution={"account": "PRAC-X"})):
+                pass
+
+
+async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url: str) -> None:
+    async with floor(url, around(5_700.0, 90), fills=FillModel()) as there:
+        settings = settings_for(there.simulator, execution={"mode": "paper", "account": None})
+        async with executing(there, settings, mode="paper") as service:
+            await there.decide(1)
+            await until(lambda: service.deal.keeper.book.net(MES) == 1 and service.deal.keeper.protected(MES) == 1)
+            assert not there.orders()
+            balance = (await service.deal.broker.accounts())[0].balance
+        async with executing(there, settings, mode="paper") as service:
+            assert service.deal.keeper.book.net(MES) == 1
+            assert (await service.deal.broker.accounts())[0].balance == balance
+            assert await there.rows("SELECT * FROM reconciliations") == []
+            await there.decide(0)
+            await until(lambda: service.deal.keeper.book.net(MES) == 0)
+            assert service.deal.balance == (await service.deal.broker.accounts())[0].balance

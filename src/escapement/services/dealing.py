@@ -104,6 +104,7 @@ class Dealing:
     today: date | None = None
     entries_ns: list[int] = field(default_factory=list)
     others: tuple[tuple[str, str, int], ...] = ()
+    reserved: dict[str, Entry] = field(default_factory=dict)  # entries on their way, which the book does not know yet
 
     @property
     def balance(self) -> Decimal:
@@ -171,8 +172,8 @@ class Dealing:
         """Return what there is of a contract: lots, marks, stops and entries."""
         book = self.keeper.book
         holding, quote = book.holdings[contract_id], self.quotes.get(contract_id)
-        stops, entries = [], []
-        for order in book.working(contract_id):
+        stops, entries, working = [], [], book.working(contract_id)
+        for order in working:
             left = remaining(order)
             sign = 1 - 2 * int(order.side)
             if role_of(order.custom_tag) is Role.ENTRY or (sign * holding.net >= 0 and order.type not in STOPS):
@@ -181,6 +182,8 @@ class Dealing:
                 entries.append(Entry(sign * left, stop))
             elif order.type in STOPS and order.status is not OrderStatus.SUSPENDED and order.stop_price is not None:
                 stops.append(Stop(left, holding.grid.nearest(order.stop_price)))
+        if contract_id in self.reserved and not any(role_of(each.custom_tag) is Role.ENTRY for each in working):
+            entries.append(self.reserved[contract_id])
         return Exposure(
             contract_id, product_of(holding.contract), holding.contract.tick_value, self.params.fee,
             tuple((lot.size, lot.ticks) for lot in holding.lots), None if quote is None else quote.ticks - 1,

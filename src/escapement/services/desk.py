@@ -31,7 +31,7 @@ from escapement.core.execution import (
     size_of,
     tag,
 )
-from escapement.core.risk import Proposal, Verdict, check_entry, largest_size
+from escapement.core.risk import Entry, Proposal, Verdict, check_entry, largest_size
 from escapement.errors import GatewayError, GatewayRefused, StorageError
 from escapement.model import LONG, Bracket, Contract, Order, OrderRequest, OrderSide, OrderStatus, OrderType
 from escapement.services.dealing import Dealing, product_of
@@ -43,6 +43,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _WRITE_S = 1.0
 # Of Position/closeContract: there is nothing to close. Source: the venue's error codes.
 _NOTHING_HELD = 2
+_OTHERS = "what others ordered or hold is flattened"
 # Refusals that pass by themselves while the decision is still fresh.
 _PASSING = {"price_stale"}
 
@@ -71,7 +72,8 @@ class Desk:
         self._effect: tuple[Callable[[], bool], float] | None = None
         self._wrong_since: float | None = None
         self._was_asked = False
-        self._must_go = ""
+        self._must_go = self._why = ""
+        self._has_told = False
         self._pause_s = self._search_pause_s = _FIRST_PAUSE_S
         self._next_search_s = 0.0
         self.is_stopped = False
@@ -88,6 +90,9 @@ class Desk:
     def look_for(self, note: OrderNote) -> None:
         """Look for an order that was written down before this program ran, and perhaps sent."""
         self._pending[note.key] = note, time.monotonic()
+        if note.role is Role.ENTRY:
+            sign = 1 if note.side is OrderSide.BUY else -1
+            self._deal.reserved[self._id] = Entry(sign * note.size, self._deal.params.stop_of(self._product))
 
     async def run(self) -> None:
         """Deal until ``stop``."""
@@ -115,8 +120,31 @@ class Desk:
 
     async def _work(self) -> bool:
         """Do the next thing; return whether there was one."""
-        if self._pending and not await self._found_pending():
+        if not (await self._found_pending() and await self._saw_effect()):
             return False
+        case = self.case()
+        if self._must_go and not case.held and not case.working:
+            self._must_go = ""
+        if (self._why == _OTHERS) != self._has_told:
+            self._has_told = not self._has_told
+            if self._has_told:
+                await self._ask("orders or positions of others")  # which writes down that there were any
+                return True
+        step = self._step(case)
+        if isinstance(step, Protect | Resize):
+            return await self._is_due(case) and await self._do(step)
+        self._wrong_since, self._was_asked = None, False
+        return step is not None and await self._do(step)
+
+    def _step(self, case: Case) -> Step | None:
+        step = next_step(case)
+        is_held = case.is_known and self.wish is not None and case.held * self.wish.direction > 0
+        if self._waits_to_enter() and ((step is None and case.must_go) or is_held):
+            return Enter()  # which risk refuses, with the reason
+        return step
+
+    async def _saw_effect(self) -> bool:
+        """Whether what was done last shows in the book; when it does not for long, the venue is asked."""
         if self._effect is not None:
             shows, until_s = self._effect
             if not shows():
@@ -124,18 +152,7 @@ class Desk:
                     return False
                 await self._ask("an effect that did not show")
             self._effect = None
-        case = self.case()
-        if self._must_go and not case.held and not case.working:
-            self._must_go = ""
-        step = next_step(case)
-        is_held = case.is_known and self.wish is not None and case.held * self.wish.direction > 0
-        if self._waits_to_enter() and ((step is None and case.must_go) or is_held):
-            step = Enter()  # which risk refuses, with the reason
-        if isinstance(step, Protect | Resize) and not await self._is_due(case):
-            return False
-        if step is None or not isinstance(step, Protect | Resize):
-            self._wrong_since, self._was_asked = None, False
-        return step is not None and await self._do(step)
+        return True
 
     def case(self) -> Case:
         """Return how the contract stands."""
@@ -150,7 +167,8 @@ class Desk:
         others = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN and each not in closing]
         must_all = deal.stop_all(self._id)
         if policy == "flatten" and (foreign or others):
-            must_all = must_all or "an order or position of others is flattened"
+            must_all = must_all or _OTHERS
+        self._why = must_all or self._must_go or "the decision"
         is_foreign_ours = bool(must_all) or policy == "adopt"
         lots = [lot for lot in holding.lots if policy == "adopt" or book.is_own(lot.order_id)]
         cost, count = sum(lot.size * lot.ticks for lot in lots), sum(lot.size for lot in lots)
@@ -211,7 +229,7 @@ class Desk:
                 await self._protect(step)
             case Close():
                 net = book.net(self._id)
-                log.info("close", contract=self._id, held=net, reason=self._reason())
+                log.info("close", contract=self._id, held=net, reason=self._why)
                 try:
                     await deal.broker.close_position(deal.account_id, self._id, size=step.size)
                 except GatewayRefused as error:
@@ -228,9 +246,6 @@ class Desk:
                 await self._change(step.order, deal.broker.modify_order(deal.account_id, order_id, size=size))
                 self._expect(lambda: (order := book.order(order_id)) is None or order.size == size)
         return True
-
-    def _reason(self) -> str:
-        return self._deal.stop_all(self._id) or self._must_go or "the decision"
 
     def _expect(self, shows: Callable[[], bool]) -> None:
         self._effect = shows, time.monotonic() + self._deal.params.effect_s
@@ -275,11 +290,29 @@ class Desk:
             return False
         request = self._request(wish, size) if refusal is None else None
         note = None if request is None else OrderNote.intended(request, wish.decision_id)
-        if not await deal.store.settle_entry(deal.account, wish, deal.clock.now_ns(), size, verdict, note):
-            log.error("entry_not_ours", contract=self._id, decision=wish.decision_id)
-            self.wish = replace(wish, standing=Standing.DROPPED)
+        if request is not None:
+            deal.reserved[self._id] = Entry(wish.direction * size, deal.params.stop_of(self._product))
+        try:
+            return await self._settle(wish, size, verdict, request, note)
+        finally:
+            if not self._pending:
+                deal.reserved.pop(self._id, None)
+
+    async def _settle(
+        self, wish: Wish, size: int, verdict: Verdict, request: OrderRequest | None, note: OrderNote | None
+    ) -> bool:
+        """Write down what became of a wish's entry, and send it when it was approved."""
+        deal, refusal = self._deal, verdict.refusal
+        settled = await deal.store.settle_entry(deal.account, wish, deal.clock.now_ns(), size, verdict, note)
+        if self.wish is not wish:  # a newer decision came while this one was written down
+            if settled and note is not None:
+                deal.keeper.note(replace(note, status=LAPSED, refusal="a newer decision came before it was sent"))
             return True
-        self.wish = replace(wish, standing=Standing.DROPPED if request is None else Standing.SENT)
+        if not settled:
+            log.error("entry_not_ours", contract=self._id, decision=wish.decision_id)
+        self.wish = replace(wish, standing=Standing.SENT if settled and request is not None else Standing.DROPPED)
+        if not settled:
+            return True
         if refusal is not None:
             log.warning("entry_refused", contract=self._id, decision=wish.decision_id, code=refusal.code,
                         words=refusal.words)  # fmt: skip
@@ -371,6 +404,8 @@ class Desk:
             GatewayError: the venue does not answer.
         """
         book = self._deal.keeper.book
+        if not self._pending:
+            return True
         if any(book.tagged(key) is None for key in self._pending):
             asked_s = time.monotonic()
             if asked_s < self._next_search_s:
@@ -390,4 +425,5 @@ class Desk:
         if self._pending:
             return False
         self._search_pause_s = _FIRST_PAUSE_S
+        self._deal.reserved.pop(self._id, None)
         return True

@@ -101,9 +101,11 @@ class Reconciliation:
         working = [each for contract_id in list(book.holdings) for each in book.working(contract_id)]
         for order in orders.values():
             known_order = book.order(order.order_id)
-            if await keeper.see(order):
+            await keeper.see(order)
+            now = book.order(order.order_id)
+            if now is not None and (known_order is None or _standing(known_order) != _standing(now)):
                 ours = "none" if known_order is None else known_order.status.name.lower()
-                missed.append(_order_difference(order, ours))
+                missed.append(_order_difference(now, ours))
         for order in working:
             if order.order_id not in orders:
                 missed += await self._look_up(order)
@@ -181,6 +183,10 @@ def _words(order: Order) -> str:
     price = order.limit_price if order.limit_price is not None else order.stop_price
     at = "" if price is None else f" at {price}"
     return f"{order.status.name.lower()} {order.side.name.lower()} {order.type.name.lower()} {order.size}{at}"
+
+
+def _standing(order: Order) -> tuple[object, ...]:
+    return order.status, order.size, order.filled_size, order.limit_price, order.stop_price
 
 
 def _key(difference: Difference) -> tuple[str, str, str, str]:
