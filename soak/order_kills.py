@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from escapement.logs import configure_logging
+from escapement.simulator.venue import Venue
 from escapement.storage import DBHandler, migrate
 from escapement.storage.embedded import embedded_server
 from forking import fork, forks
@@ -58,11 +59,7 @@ async def trade(seed: int, kills: int, url: str, *, watchdog: bool) -> bool:
                     await looked(watcher, 0.1)
                     quiet = quiet + 1 if not watcher.bare_since else 0
             simulator.pause()
-            for _ in range(100):  # until all is written down
-                found = await differences(database, simulator.venue)
-                if not found:
-                    break
-                await asyncio.sleep(0.2)
+            found = await written_down(database, simulator.venue)
         found += doubled(simulator.venue.orders_of(ACCOUNT))
         if watcher.longest_bare_s > BARE_S:
             found.append(f"a position lacked its stop for {watcher.longest_bare_s:.1f} s")
@@ -74,6 +71,15 @@ async def trade(seed: int, kills: int, url: str, *, watchdog: bool) -> bool:
             f"longest without stop {watcher.longest_bare_s:.2f} s, {len(found)} wrong"
         )
         return not found
+
+
+async def written_down(database: DBHandler, venue: Venue) -> list[str]:
+    """Wait until all that happened is written down; return what still differs."""
+    for _ in range(100):
+        if not (found := await differences(database, venue)):
+            break
+        await asyncio.sleep(0.2)
+    return found
 
 
 async def looked(watcher: Watcher, seconds: float, *, alive: bool = True) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 from escapement import wiring, wiring_execution
 from escapement.projectx import HubParams
 from escapement.services.execute import ExecuteParams

@@ -15,10 +15,12 @@ from escapement.core.execution.tags import decision_of
 from escapement.model import Contract, Fill, Order, OrderSide, OrderStatus, OrderType
 
 ACCOUNT = 7
-MES = Contract("CON.F.US.MES.M25", "MESM5", "", Decimal("0.25"), Decimal("1.25"), True, "F.US.MES")  # noqa: FBT003 - as in the venue's own order
+MES = Contract(
+    "CON.F.US.MES.M25", "MESM5", "", Decimal("0.25"), Decimal("1.25"), active=True, symbol_id="F.US.MES"
+)  # fmt: skip
 ORDER = Order(
-    1, ACCOUNT, MES.contract_id, 1_000, 1_000, OrderStatus.PENDING, OrderType.STOP, OrderSide.SELL, 3, stop_price=5_700.0,
-    custom_tag="ESC-ab-S1",
+    1, ACCOUNT, MES.contract_id, 1_000, 1_000, OrderStatus.PENDING, OrderType.STOP, OrderSide.SELL, 3,
+    stop_price=5_700.0, custom_tag="ESC-ab-S1",
 )  # fmt: skip
 
 
@@ -55,13 +57,14 @@ def test_hearing_it_again_changes_nothing(first: list[Order], second: list[Order
     assert both.joined(one) == both == both.joined(both)
 
 
+MOVED = replace(ORDER, status=OrderStatus.OPEN, size=2, stop_price=5_690.0)
 LIFE = [
     replace(ORDER, updated_ns=1),
     replace(ORDER, updated_ns=2, status=OrderStatus.OPEN),
-    replace(ORDER, updated_ns=3, status=OrderStatus.OPEN, size=2, stop_price=5_690.0),
-    replace(ORDER, updated_ns=4, status=OrderStatus.OPEN, size=2, filled_size=1, filled_price=5_690.0, stop_price=5_690.0),
-    replace(ORDER, updated_ns=5, status=OrderStatus.FILLED, size=2, filled_size=2, filled_price=5_689.5, stop_price=5_690.0),
-]  # fmt: skip
+    replace(MOVED, updated_ns=3),
+    replace(MOVED, updated_ns=4, filled_size=1, filled_price=5_690.0),
+    replace(MOVED, updated_ns=5, status=OrderStatus.FILLED, filled_size=2, filled_price=5_689.5),
+]
 
 
 @given(st.integers(1, len(LIFE)).flatmap(lambda count: st.permutations(LIFE[:count] * 2)))
@@ -88,8 +91,8 @@ def fills(draw: st.DrawFn) -> list[Fill]:
     return [
         Fill(
             number, ACCOUNT, MES.contract_id, draw(st.integers(1, 3)), 1_000_000 * (number // 2),
-            draw(st.sampled_from(OrderSide)), size := draw(st.integers(1, 4)), 5_700 + 0.25 * draw(st.integers(-20, 20)),
-            Decimal("0.61") * size, None, draw(st.booleans()),
+            draw(st.sampled_from(OrderSide)), size := draw(st.integers(1, 4)),
+            5_700 + 0.25 * draw(st.integers(-20, 20)), Decimal("0.61") * size, None, draw(st.booleans()),
         )
         for number in range(draw(st.integers(0, 8)))
     ]  # fmt: skip
@@ -160,7 +163,10 @@ def test_what_is_held_is_not_known_until_the_fills_of_an_order_are_there(news: l
     book = AccountBook(ACCOUNT)
     book.know(MES)
     two = [
-        Fill(number, ACCOUNT, MES.contract_id, 1, 1_000 + number, OrderSide.SELL, 1, 5_690.0, Decimal(0), None, voided=False)
+        Fill(
+            number, ACCOUNT, MES.contract_id, 1, 1_000 + number, OrderSide.SELL, 1, 5_690.0, Decimal(0), None,
+            voided=False,
+        )
         for number in (1, 2)
     ]  # fmt: skip
     for fill in two if before else ():
