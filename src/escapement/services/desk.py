@@ -380,7 +380,8 @@ class Desk:
         except GatewayRefused as error:
             del self._pending[note.key]
             log.warning("order_refused", contract=self._id, order=note.key, reason=str(error))
-            self._deal.keeper.note(replace(note, status="rejected", refusal=str(error)))
+            if self._deal.keeper.book.tagged(note.key) is None:  # else it is there already, whatever was said
+                self._deal.keeper.note(replace(note, status="rejected", refusal=str(error)))
             return error
         except GatewayError as error:
             log.warning("order_unknown", contract=self._id, order=note.key, reason=str(error))
