@@ -154,9 +154,20 @@ async def executing(
                     there.step()  # a price, and with it the time
                     await asyncio.sleep(0.05)
             yield service
+            if mode == "live":  # what the venue told last is heard before it ends
+                await until(lambda: _has_heard(there, service) or running.done())
         finally:
             service.stop()
             await asyncio.wait_for(running, 20)
+
+
+def _has_heard(there: Floor, service: Execution) -> bool:
+    book = service.deal.keeper.book
+    fills = {(fill.fill_id, fill.voided) for holding in book.holdings.values() for fill in holding.fills}
+    orders = {(order.order_id, int(order.status)) for order in book.orders()}
+    return fills == {(trade.trade_id, trade.voided) for trade in there.ledger.trades} and orders == {
+        (order.order_id, int(order.status)) for order in there.orders()
+    }
 
 
 def moment(at_ns: int) -> datetime:

@@ -14,6 +14,7 @@ from escapement.model import OrderRequest, OrderSide
 from escapement.model import OrderType as Kind
 from escapement.projectx import GatewayClient, GatewayParams
 from escapement.simulator import Fault
+from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
@@ -21,6 +22,8 @@ from simulated import MES, until
 from trading import NAME, Floor, around, executing, floor, path, settings_for
 
 OPEN = OrderStatus.OPEN
+# Both databases keep the same records; those tests that read and write the most of them run on both.
+EMBEDDED = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 
 
 async def steady(there: Floor, net: int) -> None:
@@ -58,6 +61,7 @@ async def test_a_decision_becomes_an_entry_with_stop_and_target_and_all_is_writt
         assert check == {"approved": True, "size": 1}
 
 
+@EMBEDDED
 async def test_an_exit_closes_the_position_and_cancels_what_protected_it(url: str) -> None:
     async with floor(url, around(5_700.0, 60)) as there:
         async with executing(there):
@@ -68,6 +72,7 @@ async def test_an_exit_closes_the_position_and_cancels_what_protected_it(url: st
         await recorded(there)
 
 
+@EMBEDDED
 async def test_a_reversal_closes_before_it_enters(url: str) -> None:
     async with floor(url, around(5_700.0, 60)) as there:
         async with executing(there):
@@ -82,6 +87,7 @@ async def test_a_reversal_closes_before_it_enters(url: str) -> None:
 
 
 @pytest.mark.parametrize("brackets", ["venue", "own"])
+@EMBEDDED
 async def test_a_target_that_fills_in_parts_leaves_a_stop_of_the_rest(url: str, brackets: str) -> None:
     prices = path(5_700.0, 5_700.25, *[5_700.0] * 6, *[5_703.25] * 12, 5_704.0, *[5_704.0] * 20, volume=1)
     async with floor(url, prices) as there:
@@ -101,6 +107,7 @@ async def test_a_target_that_fills_in_parts_leaves_a_stop_of_the_rest(url: str, 
         await recorded(there)
 
 
+@EMBEDDED
 async def test_an_account_without_brackets_is_protected_by_our_own_orders(url: str) -> None:
     async with floor(url, around(5_700.0, 60), bracket_mode="position") as there:
         async with executing(there):
@@ -114,6 +121,7 @@ async def test_an_account_without_brackets_is_protected_by_our_own_orders(url: s
 
 
 @pytest.mark.parametrize("kind", ["lost_answer", "hanging_rest"])
+@EMBEDDED
 async def test_an_order_whose_answer_is_lost_is_found_by_its_tag_and_sent_once(url: str, kind: str) -> None:
     faults = [Fault(kind, endpoint="Order/place", seconds=0.0 if kind == "lost_answer" else 3_600.0)]
     async with floor(url, around(5_700.0, 60), faults=faults) as there, executing(there):
@@ -132,6 +140,7 @@ async def until_row(there: Floor, query: str) -> dict[str, Any]:
     return rows[0]
 
 
+@EMBEDDED
 async def test_legs_whose_news_was_cut_off_are_learnt_by_asking(url: str) -> None:
     async with floor(url, around(5_700.0, 60), faults=[Fault("cut_before_bracket")]) as there:
         async with executing(there) as service:
@@ -142,6 +151,7 @@ async def test_legs_whose_news_was_cut_off_are_learnt_by_asking(url: str) -> Non
         await recorded(there)
 
 
+@EMBEDDED
 async def test_a_voided_entry_leaves_no_order_behind_and_a_voided_exit_leaves_no_position_bare(url: str) -> None:
     async with floor(url, around(5_700.0, 80)) as there:
         async with executing(there):
@@ -160,6 +170,7 @@ async def test_a_voided_entry_leaves_no_order_behind_and_a_voided_exit_leaves_no
         await recorded(there)
 
 
+@EMBEDDED
 async def test_a_refused_stop_closes_the_position(url: str) -> None:
     faults = [Fault("refused", endpoint="Order/place", message="No stops today.", after_s=2.5)]
     async with floor(url, around(5_700.0, 80)) as there:
@@ -167,6 +178,7 @@ async def test_a_refused_stop_closes_the_position(url: str) -> None:
         async with executing(there, settings):
             await there.decide(1)
             await steady(there, 1)
+            await until(lambda: len(there.orders(OPEN)) == 2)
             stop = next(order for order in there.orders(OPEN) if order.stop is not None)
             for fault in faults:
                 there.simulator.inject(replace(fault, after_s=0))
@@ -177,6 +189,7 @@ async def test_a_refused_stop_closes_the_position(url: str) -> None:
 
 
 @pytest.mark.parametrize(("policy", "net", "orders"), [("leave", 2, 1), ("adopt", 2, 2), ("flatten", 0, 0)])
+@EMBEDDED
 async def test_what_others_hold_is_adopted_left_alone_or_flattened(
     url: str, policy: str, net: int, orders: int
 ) -> None:
@@ -197,6 +210,7 @@ async def test_what_others_hold_is_adopted_left_alone_or_flattened(
                 }  # fmt: skip
 
 
+@EMBEDDED
 async def test_what_others_held_before_we_came_is_told_of_and_not_taken_for_ours(url: str) -> None:
     async with floor(url, around(5_700.0, 80)) as there:
         there.simulator.venue.place("demo", _hand(2))
@@ -206,12 +220,11 @@ async def test_what_others_held_before_we_came_is_told_of_and_not_taken_for_ours
             assert not there.orders(OPEN)
 
 
-def _hand(size: int) -> Any:
-    from escapement.simulator.orders import OrderRequest as Request  # noqa: PLC0415 - a name of the venue's own
-
-    return Request(1001, MES, 2, 0, size)
+def _hand(size: int) -> venue.OrderRequest:
+    return venue.OrderRequest(1001, MES, 2, 0, size)
 
 
+@EMBEDDED
 async def test_a_decision_on_incomplete_data_one_too_old_and_one_too_late_are_refused_with_their_numbers(
     url: str,
 ) -> None:
@@ -226,6 +239,7 @@ async def test_a_decision_on_incomplete_data_one_too_old_and_one_too_late_are_re
             assert not there.orders()
 
 
+@EMBEDDED
 async def test_a_newer_decision_takes_the_place_of_one_that_was_not_traded_yet(url: str) -> None:
     async with floor(url, around(5_700.0, 80)) as there:
         for direction in (1, -1, 1, -1):  # before execution runs: all are history for it
@@ -237,6 +251,7 @@ async def test_a_newer_decision_takes_the_place_of_one_that_was_not_traded_yet(u
             assert there.orders(type=OrderType.MARKET)[-1].side == 1
 
 
+@EMBEDDED
 async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_also_after_a_restart(url: str) -> None:
     prices = path(5_700.0, 5_700.25, *[5_700.0] * 5, *[5_697.0] * 40)
     async with floor(url, prices) as there:
@@ -263,6 +278,7 @@ async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_
         assert not there.net()
 
 
+@EMBEDDED
 async def test_everything_is_closed_before_the_deadline_of_the_session(url: str) -> None:
     # The session of these trades closes at 21:00 UTC, seven and a half hours on.
     trades = [*around(5_700.0, 30), *around(5_700.0, 30)]
@@ -299,6 +315,7 @@ async def test_the_kill_switch_closes_everything_survives_a_restart_and_lets_go_
             await steady(there, -1)
 
 
+@EMBEDDED
 async def test_a_position_is_protected_while_the_database_is_away(url: str) -> None:
     async with floor(url, around(5_700.0, 90)) as there:
         settings = settings_for(there.simulator, execution={"brackets": "own"})
@@ -317,6 +334,7 @@ async def test_a_position_is_protected_while_the_database_is_away(url: str) -> N
             await until_row(there, "SELECT 1 FROM orders WHERE order_key LIKE '%-S2' AND status = 'open'")
 
 
+@EMBEDDED
 async def test_two_programs_do_not_trade_one_account(url: str) -> None:
     async with floor(url, around(5_700.0, 60)) as there, executing(there):
         with pytest.raises(ConfigurationError, match="traded by another"):
@@ -324,6 +342,7 @@ async def test_two_programs_do_not_trade_one_account(url: str) -> None:
                 pass
 
 
+@EMBEDDED
 async def test_an_account_that_is_not_there_is_named_with_those_that_are(url: str) -> None:
     async with floor(url, around(5_700.0, 60)) as there:
         with pytest.raises(ConfigurationError, match=f"PRAC-X.*{NAME}"):

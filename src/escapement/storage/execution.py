@@ -7,6 +7,7 @@ whatever happens to the program, and by one program only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -262,8 +263,9 @@ class ExecutionStore:
 
     async def let_go(self, held: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         """Let others hold the account; ends the connection, for the next user of it would hold it on."""
-        held.terminate()
-        await self._pool.release(held)
+        with suppress(asyncpg.InterfaceError):  # it was lost, and with it the hold
+            held.terminate()
+            await self._pool.release(held)
 
 
 def _check_columns(account: str, wish: Wish, at_ns: int, size: int, verdict: Verdict) -> tuple[object, ...]:
