@@ -14,7 +14,7 @@ from escapement import firms, wiring
 from escapement.calendars import calendar_for_contract
 from escapement.core.execution import AccountBook, KeptAccount, KillSwitch, Lot, Role
 from escapement.core.risk import Pack
-from escapement.errors import ConfigurationError
+from escapement.errors import ConfigurationError, InvalidInput
 from escapement.model import NS_PER_SECOND, Account, Fill, PriceGrid, Session, SessionCalendar
 from escapement.paper import PaperVenue
 from escapement.ports import AccountFeed, Broker, TradeFeed, TradesReceived, VenueTime
@@ -316,7 +316,10 @@ async def watchdog(settings: Settings, params: WatchdogParams | None = None) -> 
     calendar_of, deadlines = calendars_of(settings), deadlines_of(settings, firm_rules(settings))
 
     def must_go(contract_id: str) -> str:
-        found = calendar_of(contract_id).locate(clock.now_ns())
+        try:
+            found = calendar_of(contract_id).locate(clock.now_ns())
+        except InvalidInput:
+            return ""  # of a product whose sessions are not known there is no deadline
         flat_ns = None if found is None else deadlines(found[1])[1]
         return "" if flat_ns is None or clock.now_ns() < flat_ns else "the deadline of this session has come"
 

@@ -365,3 +365,33 @@ async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url:
             await there.decide(0)
             await until(lambda: service.deal.keeper.book.net(MES) == 0)
             assert service.deal.balance == (await service.deal.broker.accounts())[0].balance
+
+
+@EMBEDDED
+async def test_what_happened_days_ago_while_nobody_ran_is_learnt(url: str) -> None:
+    day_ns = 86_400 * 10**9
+    trades = around(5_700.0, 30)
+    shot = [replace(trades[0], at_ns=trades[0].at_ns + day_ns + n, price=5_690.0) for n in range(2)]
+    later = [replace(each, at_ns=each.at_ns + 3 * day_ns, price=5_690.0) for each in trades]
+    async with floor(url, [*trades, *shot, *later]) as there:
+        async with executing(there):
+            await there.decide(1)
+            await steady(there, 1)
+        there.step(45)
+        await until(lambda: there.simulator.progress.trades >= 45)
+        assert there.net() == 0  # its stop was reached two days before the clock of now
+        async with executing(there) as service:
+            assert service.deal.keeper.book.net(MES) == 0
+        await recorded(there)
+        assert await there.rows("SELECT 1 FROM reconciliations WHERE kind = 'fill' AND action = 'learnt'")
+
+
+@EMBEDDED
+async def test_a_decision_on_a_contract_that_the_venue_does_not_know_holds_up_no_other(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        async with executing(there):
+            await there.decide(1, contract_id="CON.F.US.MES.Z09")
+            await there.decide(1)
+            await steady(there, 1)
+        (wish,) = await there.rows("SELECT standing FROM execution_wishes WHERE contract_id LIKE '%Z09'")
+        assert wish == {"standing": "dropped"}

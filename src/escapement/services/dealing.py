@@ -17,6 +17,8 @@ from escapement.ports import Broker
 from escapement.services.bookkeeping import STOPS, Bookkeeper
 from escapement.services.marketclock import MarketClock
 
+_HOUR_NS = 3_600 * NS_PER_SECOND
+
 Foreign = Literal["adopt", "leave", "flatten"]
 
 
@@ -98,7 +100,9 @@ class Dealing:
     quotes: dict[str, Quote] = field(default_factory=dict)
     kill: KillSwitch = field(default_factory=KillSwitch)
     blocked: str = ""
-    is_current: bool = False  # the venue was asked since the feed of account events came up
+    was_asked: bool = False  # the venue was asked for everything since the start
+    is_current: bool = False  # and since its events were interrupted last
+    learnt_to_ns: int = 0  # what happened at the venue until then is in the book
     brackets_refused: bool = False
     days: dict[date, AccountDay] = field(default_factory=dict)
     today: date | None = None
@@ -125,8 +129,11 @@ class Dealing:
         return ""
 
     def session(self, contract_id: str) -> Session | None:
-        """Return the session in which a contract trades now; None when it does not."""
-        found = self.calendar_of(contract_id).locate(self.clock.now_ns())
+        """Return the session in which a contract trades now; None when it does not, or its sessions are not known."""
+        try:
+            found = self.calendar_of(contract_id).locate(self.clock.now_ns())
+        except InvalidInput:
+            return None  # so that nothing is opened in it, and what is held is still protected
         return None if found is None else found[1]
 
     def market(self, contract_id: str) -> Market:
@@ -190,9 +197,12 @@ class Dealing:
             None if quote is None else quote.ticks + 1, tuple(stops), tuple(entries),
         )  # fmt: skip
 
-    def day_start_ns(self) -> int:
-        """Return a moment before which nothing of the present trading day happened, nanoseconds UTC."""
-        return max(self.keeper.book.since_ns, self.clock.now_ns() - 26 * 3_600 * NS_PER_SECOND)
+    def news_from_ns(self) -> int:
+        """Return a moment from which on all news is asked for, nanoseconds UTC: of more than a day, and all unheard."""
+        known_ns = self.learnt_to_ns or max(
+            (holding.fills[-1].at_ns for holding in self.keeper.book.holdings.values() if holding.fills), default=0
+        )
+        return max(self.keeper.book.since_ns, min(self.clock.now_ns() - 26 * _HOUR_NS, known_ns - _HOUR_NS))
 
 
 def product_of(contract: Contract) -> str:

@@ -195,7 +195,9 @@ class Desk:
         return max(sizes, default=largest)
 
     def _is_known(self) -> bool:
-        return not (self._pending or self._effect or self._deal.keeper.book.awaits_fills(self._id))
+        return self._deal.was_asked and not (
+            self._pending or self._effect or self._deal.keeper.book.awaits_fills(self._id)
+        )
 
     def _waits_to_enter(self) -> bool:
         return self.wish is not None and self.wish.standing is Standing.WAITING and bool(self.wish.direction)
@@ -236,6 +238,9 @@ class Desk:
                     if error.code != _NOTHING_HELD:
                         raise
                     await self._ask("a position that is not there")
+                except GatewayError:
+                    self._expect(lambda: book.net(self._id) != net)  # it may be on its way
+                    raise
                 self._expect(lambda: book.net(self._id) != net)
             case Cancel():
                 order_id = step.order.order_id
@@ -413,7 +418,7 @@ class Desk:
                 return False
             self._next_search_s = asked_s + self._search_pause_s
             self._search_pause_s = min(self._search_pause_s * 2, _LONGEST_PAUSE_S)
-            for order in await self._deal.broker.orders(self._deal.account_id, self._deal.day_start_ns()):
+            for order in await self._deal.broker.orders(self._deal.account_id, self._deal.news_from_ns()):
                 await self._deal.keeper.see(order)
             for key, (note, sent_s) in list(self._pending.items()):
                 if book.tagged(key) is None and asked_s - sent_s > self._deal.params.lookup_s:

@@ -22,9 +22,9 @@ from typing import Protocol
 
 import structlog
 
-from escapement.core.execution import INTENDED, AccountDay, KillSwitch, OrderNote, Wish
+from escapement.core.execution import INTENDED, AccountDay, KillSwitch, OrderNote, Standing, Wish
 from escapement.core.risk import watch
-from escapement.errors import GatewayError, InvalidInput, StorageError
+from escapement.errors import GatewayError, GatewayRefused, InvalidInput, StorageError
 from escapement.model import Account, Fill, Order, Position
 from escapement.ports import AccountEvent, AccountFeed, FeedLive, FeedLost, TradeFeed, TradesReceived, VenueTime
 from escapement.services.dealing import Dealing, EntryStore, Quote
@@ -171,14 +171,14 @@ class Execution:
                 self._group = group
                 beside = [
                     group.create_task(each)
-                    for each in (
-                        self._hear_account(), self._hear_market(), self._take_decisions(), self._ask_regularly(),
-                        self._watch(), self._keep_days(), self.deal.keeper.write(),
-                    )
-                ]  # fmt: skip
-                if self.bell is not None:
-                    beside.append(group.create_task(self.bell.listen(self._rung)))
+                    for each in (self._hear_account(), self._hear_market(), self.deal.keeper.write())
+                ]
                 await self._open_desks()
+                # Nothing is done before it is known what was done before.
+                works = [self._ask_regularly(), self._take_decisions(), self._watch(), self._keep_days()]
+                if self.bell is not None:
+                    works.append(self.bell.listen(self._rung))
+                beside += [group.create_task(each) for each in works]
                 await self._stopping.wait()
                 for desk in self._desks.values():
                     desk.stop()
@@ -244,7 +244,14 @@ class Execution:
             self._decide.clear()
 
     async def _take(self, wish: Wish) -> None:
-        desk = await self._desk(wish.contract_id)
+        try:
+            desk = await self._desk(wish.contract_id)
+        except GatewayRefused as error:
+            # The venue knows no such contract, and will not: one decision must not hold up all others.
+            log.error("decision_dropped", contract=wish.contract_id, decision=wish.decision_id, reason=str(error))  # noqa: TRY400 - it says it all
+            await self.store.put_wish(self.deal.account, replace(wish, standing=Standing.DROPPED))
+            self.last_number = wish.number
+            return
         await self.store.put_wish(self.deal.account, wish)
         self.last_number = wish.number
         self._counts["decisions"] += 1
@@ -309,7 +316,7 @@ class Execution:
                             self.deal.quotes[trade.contract_id] = Quote(ticks, trade.at_ns)
 
     async def _ask_regularly(self) -> None:
-        cause, is_first = "the start", True
+        cause = "the start"
         while True:
             self._blind.clear()
             try:
@@ -321,9 +328,8 @@ class Execution:
             self._counts["reconciliations"] += 1
             if not self._blind.is_set():
                 self.deal.is_current = True
+            self.deal.was_asked = True
             self._ring_all()
-            if is_first:
-                is_first = False
             wait_s = self.params.reconcile_s if self.deal.is_current else self.params.reconcile_blind_s
             try:
                 async with asyncio.timeout(wait_s):

@@ -89,23 +89,25 @@ class Reconciliation:
         """Take in orders and fills; return what we had not heard of."""
         deal, keeper = self._deal, self._deal.keeper
         book, missed = keeper.book, []
-        from_ns = deal.day_start_ns()
+        from_ns, now_ns = deal.news_from_ns(), deal.clock.now_ns()
         orders = {each.order_id: each for each in await deal.broker.orders(deal.account_id, from_ns)}
         orders |= {each.order_id: each for each in await deal.broker.orders_by_status(deal.account_id, WORKING)}
-        for fill in await deal.broker.fills(deal.account_id, from_ns):
-            contract = await keeper.know(fill.contract_id)
-            known = book.holdings[contract.contract_id].has(fill.fill_id)
-            if await keeper.see(fill):
-                what = "voided" if fill.voided else f"{fill.side.name.lower()} {fill.size} at {fill.price}"
-                missed.append(Difference("fill", str(fill.fill_id), "as it was" if known else "none", what, "learnt"))
+        fills = await deal.broker.fills(deal.account_id, from_ns)
         working = [each for contract_id in list(book.holdings) for each in book.working(contract_id)]
-        for order in orders.values():
+        for order in orders.values():  # before their fills, which would seem to be of others
             known_order = book.order(order.order_id)
             await keeper.see(order)
             now = book.order(order.order_id)
             if now is not None and (known_order is None or _standing(known_order) != _standing(now)):
                 ours = "none" if known_order is None else known_order.status.name.lower()
                 missed.append(_order_difference(now, ours))
+        for fill in fills:
+            contract = await keeper.know(fill.contract_id)
+            known = book.holdings[contract.contract_id].has(fill.fill_id)
+            if await keeper.see(fill):
+                what = "voided" if fill.voided else f"{fill.side.name.lower()} {fill.size} at {fill.price}"
+                missed.append(Difference("fill", str(fill.fill_id), "as it was" if known else "none", what, "learnt"))
+        deal.learnt_to_ns = max(deal.learnt_to_ns, now_ns)
         for order in working:
             if order.order_id not in orders:
                 missed += await self._look_up(order)
