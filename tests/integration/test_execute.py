@@ -70,6 +70,8 @@ async def test_an_exit_closes_the_position_and_cancels_what_protected_it(url: st
             await there.decide(0)
             await until(lambda: not there.net() and not there.orders(OPEN))
         await recorded(there)
+        roles = [row["role"] for row in await there.rows("SELECT role FROM orders ORDER BY venue_order_id")]
+        assert roles == ["entry", "stop", "target", "close"]
 
 
 @EMBEDDED
@@ -206,7 +208,7 @@ async def test_what_others_hold_is_adopted_left_alone_or_flattened(
                 await there.decide(1)
                 refused = await until_row(there, "SELECT code, words FROM risk_checks")
                 assert refused == {
-                    "code": "blocked", "words": "others hold a position in this contract, which is left alone",
+                    "code": "foreign_position", "words": "others hold a position in this contract, which is left alone",
                 }  # fmt: skip
 
 
@@ -237,6 +239,16 @@ async def test_a_decision_on_incomplete_data_one_too_old_and_one_too_late_are_re
             row = await until_row(there, "SELECT words FROM risk_checks WHERE code = 'decision_stale'")
             assert "5 s are allowed" in row["words"]
             assert not there.orders()
+
+
+@EMBEDDED
+async def test_a_position_is_not_added_to(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there, executing(there):
+        await there.decide(1)
+        await steady(there, 1)
+        await there.decide(1)
+        await until_row(there, "SELECT 1 FROM risk_checks WHERE code = 'already_held'")
+        assert there.net() == 1
 
 
 @EMBEDDED

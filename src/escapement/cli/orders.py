@@ -44,7 +44,7 @@ def orders(
             ["time", "contract", "role", "side", "type", "size", "price", "status", "filled", "at", "order", "note"],
             [
                 (
-                    short_time(each.intended_ns or each.created_ns), each.contract_id, each.role,
+                    short_time(each.created_ns or each.intended_ns), each.contract_id, each.role,
                     each.side.name.lower(), each.type.name.lower(), each.size, _price(each), each.status,
                     each.filled_size, "" if each.filled_price is None else each.filled_price, each.key, each.refusal,
                 )

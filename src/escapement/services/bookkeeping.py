@@ -6,8 +6,10 @@ Protection never waits for the database: what was told stays here until it could
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -77,6 +79,8 @@ class Bookkeeper:
         self._contracts: set[str] = set()
         self._numbers: Counter[tuple[str, Role]] = Counter()
         self._rung = asyncio.Event()
+        self._closers: set[int] = set()
+        self.closing: dict[str, float] = {}  # contracts that we are closing, and for how long that may take
         self.is_behind = False
 
     def load(self, orders: Sequence[OrderNote], fills: Sequence[Fill]) -> None:
@@ -115,6 +119,8 @@ class Bookkeeper:
         await self.know(value.contract_id)
         if isinstance(value, Order):
             self._count(value.custom_tag or "")
+            if value.custom_tag is None and value.type is OrderType.MARKET and self._is_closing(value):
+                self._closers.add(value.order_id)
             changed = self.book.see_order(value)
             if changed:
                 self._orders.add(value.order_id)
@@ -176,7 +182,7 @@ class Bookkeeper:
         try:
             await self._records.put(
                 self.account,
-                [OrderNote.of(order) for order in orders] + [each for key, each in notes.items() if key not in known],
+                [self._note_of(order) for order in orders] + [each for key, each in notes.items() if key not in known],
                 [fills[fill_id] for fill_id in sorted(fills)],
                 [self._holding(contract_id) for contract_id in sorted(contracts)],
             )
@@ -196,6 +202,15 @@ class Bookkeeper:
             contract_id, net, self.book.foreign_net(contract_id), holding.grid.mean(cost, net) if net else None,
             self.protected(contract_id), holding.money - holding.fees, contract.tick_size, contract.tick_value,
         )  # fmt: skip
+
+    def _is_closing(self, order: Order) -> bool:
+        """Whether an untagged order is the one by which the venue closes a position for us."""
+        is_new = self.book.order(order.order_id) is None
+        return is_new and time.monotonic() < self.closing.get(order.contract_id, 0.0)
+
+    def _note_of(self, order: Order) -> OrderNote:
+        note = OrderNote.of(order)
+        return replace(note, role=Role.CLOSE) if order.order_id in self._closers else note
 
     def _count(self, custom_tag: str) -> None:
         decision = decision_of(custom_tag)

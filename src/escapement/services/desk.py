@@ -232,6 +232,7 @@ class Desk:
             case Close():
                 net = book.net(self._id)
                 log.info("close", contract=self._id, held=net, reason=self._why)
+                deal.keeper.closing[self._id] = time.monotonic() + deal.params.lookup_s
                 try:
                     await deal.broker.close_position(deal.account_id, self._id, size=step.size)
                 except GatewayRefused as error:
@@ -319,7 +320,8 @@ class Desk:
         if not settled:
             return True
         if refusal is not None:
-            log.warning("entry_refused", contract=self._id, decision=wish.decision_id, code=refusal.code,
+            tell = log.info if refusal.code == "already_held" else log.warning
+            tell("entry_refused", contract=self._id, decision=wish.decision_id, code=refusal.code,
                         words=refusal.words)  # fmt: skip
         if request is not None and note is not None:
             deal.entries_ns.append(deal.clock.now_ns())
@@ -343,19 +345,24 @@ class Desk:
             deal.params.fee, wish.known_at_ns, wish.data_complete,
         )  # fmt: skip
         state, market = deal.state(), deal.market(self._id)
-        state = replace(state, blocked=deal.stop_all(self._id) or self._objection(wanted))
+        code, words = self._objection(wanted)
+        if words:
+            state = replace(state, blocked=words, blocked_as=code)
         most = largest_size(deal.pack, deal.own, state, market, proposal)
         proposal = replace(proposal, size=most or proposal.size)
         return proposal.size, check_entry(deal.pack, deal.own, state, market, proposal)
 
-    def _objection(self, wanted: int) -> str:
-        """Return why an entry makes no sense here, whatever the limits say; empty when it does."""
-        book = self._deal.keeper.book
-        if self._deal.params.foreign == "leave" and book.foreign_net(self._id):
-            return "others hold a position in this contract, which is left alone"
-        if book.net(self._id):
-            return "a position is held already"
-        return "" if wanted else "one contract would risk more than execution.risk_per_trade"
+    def _objection(self, wanted: int) -> tuple[str, str]:
+        """Return why nothing is entered here now, whatever the limits say: a code, and words; empty when it is."""
+        deal, book = self._deal, self._deal.keeper.book
+        reasons = {
+            "blocked": deal.stop_all(self._id),
+            "foreign_position": "others hold a position in this contract, which is left alone"
+            if deal.params.foreign == "leave" and book.foreign_net(self._id) else "",
+            "already_held": "a position is held already" if book.net(self._id) else "",
+            "too_small": "" if wanted else "one contract would risk more than execution.risk_per_trade",
+        }  # fmt: skip
+        return next(((code, words) for code, words in reasons.items() if words), ("blocked", ""))
 
     def _request(self, wish: Wish, size: int, number: int = 0) -> OrderRequest:
         deal, sign = self._deal, 1 if wish.direction == LONG else -1

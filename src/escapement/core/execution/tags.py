@@ -16,6 +16,7 @@ class Role(StrEnum):
     ENTRY = "entry"
     STOP = "stop"
     TARGET = "target"
+    CLOSE = "close"  # the venue's own, when we have it close a position; it has no tag
     FOREIGN = "foreign"
 
 

@@ -4,6 +4,9 @@
 |-----------------------|-------------------------------------------------------------------------------------------|
 | account_cannot_trade  | the venue says that the account cannot trade                                              |
 | blocked               | trading was stopped, or a loss limit was reached this session                             |
+| already_held          | a position is held in the contract                                                        |
+| foreign_position      | others hold a position in the contract, which is left alone                               |
+| too_small             | one contract would risk more than a trade shall                                           |
 | data_incomplete       | the decision was taken on data that was not known to be complete                          |
 | decision_stale        | the decision is older than it may be                                                      |
 | market_closed         | the market does not trade                                                                 |
@@ -123,7 +126,7 @@ def _standing(asked: _Question) -> Iterator[Check]:
     account, proposal = asked.account, asked.proposal
     yield Check("account_cannot_trade", account.can_trade, "the venue lets the account trade"
                 if account.can_trade else "the venue does not let the account trade", {})  # fmt: skip
-    yield Check("blocked", not account.blocked, account.blocked or "nothing stops trading", {})
+    yield Check(account.blocked_as, not account.blocked, account.blocked or "nothing stops trading", {})
     yield Check(
         "data_incomplete", proposal.data_complete, "the decision was taken on complete data"
         if proposal.data_complete else "the decision was taken on data that was not known to be complete", {},

@@ -91,7 +91,7 @@ class AccountState:
 
     ``highest_end_of_day`` and ``end_of_day_balance`` are of the days before today. ``highest_equity`` counts open
     positions too. ``others``: account, product and net contracts held elsewhere. ``entry_times_ns``: when entries were
-    sent today. ``blocked``: why nothing may be opened; empty when something may.
+    sent today. ``blocked``: why nothing may be opened, empty when something may; ``blocked_as``: the code of that.
     """
 
     can_trade: bool
@@ -106,6 +106,7 @@ class AccountState:
     others: tuple[tuple[str, str, int], ...] = ()
     entry_times_ns: tuple[int, ...] = ()
     blocked: str = ""
+    blocked_as: str = "blocked"
 
     def equity(self) -> Decimal:
         """Return the balance if all were closed now, as far as prices are known."""

@@ -4,4 +4,4 @@ SELECT order_key, venue_order_id, contract_id, decision_id, role, type, side, si
 FROM orders
 WHERE account = $1 AND ($3::timestamptz IS NULL OR updated_at >= $3)
   AND (NOT $2 OR status NOT IN ('filled', 'cancelled', 'expired', 'rejected', 'lapsed'))
-ORDER BY coalesce(intended_at, created_at), order_key
+ORDER BY coalesce(created_at, intended_at), venue_order_id, order_key

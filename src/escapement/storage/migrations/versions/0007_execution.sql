@@ -33,7 +33,7 @@ CREATE TABLE execution_wishes (
 
 -- Every order, our own from before it was sent. order_key: its custom tag, or # and the venue's number. status: intended
 -- (written down, and perhaps sent), then as the venue has it; lapsed: it never reached the venue. role: entry, stop,
--- target or foreign. refusal: the venue's words.
+-- target, close or foreign. refusal: the venue's words.
 CREATE TABLE orders (
     account        text NOT NULL,
     order_key      text NOT NULL,
