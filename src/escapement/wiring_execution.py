@@ -139,7 +139,8 @@ async def execution(
             venue = _Venue(client, user_feed, account)
         else:
             venue = await _paper(settings, client, calendar_of, database)
-        clock = MarketClock(settings.ingest.clock, settings.ingest.replay_speed)
+        # The venue's own time, running on between what is heard: a deadline must not hang on this machine's clock.
+        clock = MarketClock("stream", settings.ingest.replay_speed if settings.ingest.clock == "stream" else 1.0)
         kept = await _kept(store, venue, mode, 0 if settings.ingest.clock == "stream" else time.time_ns())
 
         def feed_of(contracts: Sequence[str]) -> TradeFeed:

@@ -288,7 +288,7 @@ class Desk:
 
     async def _enter(self) -> bool:
         wish, deal = self.wish, self._deal
-        if wish is None or not deal.is_current:
+        if wish is None or not deal.is_current or not deal.clock.now_ns():
             return False
         size, verdict = self._weigh(wish)
         refusal = verdict.refusal

@@ -13,7 +13,7 @@ import structlog
 from escapement.core.execution import Difference, Lot, Role, role_of
 from escapement.errors import GatewayRefused, StorageError
 from escapement.model import Account, Order, OrderStatus, OrderType, Position
-from escapement.services.dealing import Dealing
+from escapement.services.dealing import Dealing, product_of
 
 log = structlog.get_logger(service="execute")
 
@@ -148,11 +148,23 @@ class Reconciliation:
         deal = self._deal
         accounts: Sequence[Account] = await deal.broker.accounts(only_active=False)
         account = next((each for each in accounts if each.account_id == deal.account_id), None)
+        if deal.pack is not None and deal.pack.no_hedging:
+            deal.others = await self._elsewhere(accounts)
         if account is None:
             return [Difference("account", deal.account, "there", "not there", "nothing is opened")]
         if abs(account.balance - deal.balance) < _CENT:
             return []
         return [Difference("balance", deal.account, f"{deal.balance:.2f}", f"{account.balance:.2f}", "noted")]
+
+    async def _elsewhere(self, accounts: Sequence[Account]) -> tuple[tuple[str, str, int], ...]:
+        """Return what the user's other accounts hold: account, product, net."""
+        found = []
+        for account in accounts:
+            if account.account_id != self._deal.account_id and account.can_trade:
+                for position in await self._deal.broker.positions(account.account_id):
+                    contract = await self._deal.broker.contract(position.contract_id)
+                    found.append((account.name, product_of(contract), position.net))
+        return tuple(found)
 
     def _foreign(self) -> list[Difference]:
         """Return orders and positions of others, and what becomes of them."""
