@@ -307,7 +307,7 @@ def check_watchdog(settings: Settings, environ: Mapping[str, str]) -> None:
 
 @asynccontextmanager
 async def watchdog(settings: Settings, params: WatchdogParams | None = None) -> AsyncIterator[Watchdog]:
-    """Build the watchdog of the settings' live account. The database is asked for the kill switch when it answers.
+    """Build the watchdog of the settings' live account; the database is asked for the kill switch where it has a URL.
 
     Raises:
         ConfigurationError: credentials are missing, or the account is not there.
@@ -335,6 +335,6 @@ async def watchdog(settings: Settings, params: WatchdogParams | None = None) -> 
 
         account = await _account(client, settings.execution.account or "")
         yield Watchdog(
-            account.account_id, client, must_go, killed,
+            account.account_id, client, must_go, None if settings.database.url is None else killed,
             params or WatchdogParams(chosen.every_seconds, chosen.bare_seconds),
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -407,3 +408,36 @@ async def test_a_decision_on_a_contract_that_the_venue_does_not_know_holds_up_no
             await steady(there, 1)
         (wish,) = await there.rows("SELECT standing FROM execution_wishes WHERE contract_id LIKE '%Z09'")
         assert wish == {"standing": "dropped"}
+
+
+@EMBEDDED
+async def test_an_account_that_may_no_longer_trade_opens_nothing(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there, executing(there) as service:
+        there.ledger.spec = replace(there.ledger.spec, can_trade=False)
+        await until(lambda: not service.deal.can_trade)
+        await there.decide(1)
+        await until_row(there, "SELECT 1 FROM risk_checks WHERE code = 'account_cannot_trade'")
+
+
+@EMBEDDED
+async def test_an_entry_without_a_stop_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # whose settings file does not name one for all products
+    async with floor(url, around(5_700.0, 60)) as there:
+        settings = settings_for(there.simulator, execution={"stop_ticks": {"ENQ": 8}})
+        async with executing(there, settings):
+            await there.decide(1)
+            await until_row(there, "SELECT 1 FROM risk_checks WHERE code = 'no_stop'")
+
+
+@EMBEDDED
+async def test_what_another_account_holds_against_it_is_seen(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        other = replace(there.ledger.spec, account_id=1002, name="PRAC-2")
+        there.simulator.venue.accounts[1002] = type(there.ledger)(other)
+        answer = there.simulator.venue.place("demo", replace(_hand(1), account_id=1002, side=1))
+        assert answer.code == 0
+        settings = settings_for(there.simulator, risk={"firm_rules": "topstep_combine_50k"})
+        async with executing(there, settings):
+            await there.decide(1)
+            row = await until_row(there, "SELECT code, words FROM risk_checks")
+            assert row == {"code": "opposing_exposure", "words": "account PRAC-2 holds -1 of MES"}

@@ -100,6 +100,7 @@ class Dealing:
     quotes: dict[str, Quote] = field(default_factory=dict)
     kill: KillSwitch = field(default_factory=KillSwitch)
     blocked: str = ""
+    can_trade: bool = True
     was_asked: bool = False  # the venue was asked for everything since the start
     is_current: bool = False  # and since its events were interrupted last
     learnt_to_ns: int = 0  # what happened at the venue until then is in the book
@@ -154,7 +155,7 @@ class Dealing:
         balance = self.balance
         known = [*earlier, *([] if today is None else [today])]
         return AccountState(
-            can_trade=True, balance=balance, day_start_balance=day_start,
+            can_trade=self.can_trade, balance=balance, day_start_balance=day_start,
             highest_end_of_day=max([*before, *(each.balance for each in earlier)]),
             end_of_day_balance=start,
             highest_realised=max([*before, balance, *(each.highest_balance for each in known)]),

@@ -337,7 +337,7 @@ class Desk:
         """Return how many contracts to enter with, and what risk says of that."""
         deal = self._deal
         stop_ticks = deal.params.stop_of(self._product)
-        wanted = 0 if stop_ticks is None else size_of(
+        wanted = 1 if stop_ticks is None else size_of(
             deal.params.sizing, self.contract, stop_ticks, deal.own.slippage_ticks, deal.params.fee
         )  # fmt: skip
         proposal = Proposal(

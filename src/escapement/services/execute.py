@@ -135,6 +135,7 @@ class Execution:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _heard: list[str] = field(default_factory=list, init=False)
     _feed: TradeFeed | None = field(default=None, init=False)
+    _is_live: bool = field(default=False, init=False)
     _blocked_until_ns: int | None = field(default=None, init=False)
     _reconciliation: Reconciliation = field(init=False)
 
@@ -277,11 +278,12 @@ class Execution:
                     await self._take_in(event.value)
                 case FeedLive():
                     log.info("account_feed_live", generation=event.generation)
+                    self._is_live = True
                     self._blind.set()
                 case FeedLost():
                     log.warning("account_feed_lost", cause=event.cause)
                     self._counts["interruptions"] += 1
-                    self.deal.is_current = False
+                    self.deal.is_current = self._is_live = False
                     self._blind.set()
 
     async def _take_in(self, value: Account | Order | Position | Fill) -> None:
@@ -326,7 +328,7 @@ class Execution:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._counts["reconciliations"] += 1
-            if not self._blind.is_set():
+            if self._is_live and not self._blind.is_set():
                 self.deal.is_current = True
             self.deal.was_asked = True
             self._ring_all()

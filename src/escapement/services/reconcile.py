@@ -150,6 +150,7 @@ class Reconciliation:
         account = next((each for each in accounts if each.account_id == deal.account_id), None)
         if deal.pack is not None and deal.pack.no_hedging:
             deal.others = await self._elsewhere(accounts)
+        deal.can_trade = account is not None and account.can_trade
         if account is None:
             return [Difference("account", deal.account, "there", "not there", "nothing is opened")]
         if abs(account.balance - deal.balance) < _CENT:
