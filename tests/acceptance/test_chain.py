@@ -36,6 +36,8 @@ SETTINGS: dict[str, Any] = {
         "exits": [{"rule": "opposite_signal", "timeframes": ["15m"]}],
         "patience_seconds": 600.0,
     },
+    # Paper orders listen to the market too, and the simulated one begins with whoever listens first.
+    "run": {"services": "ingest,analyze,coordinate"},
     "logging": {"level": "warning"},
 }
 
