@@ -113,7 +113,7 @@ class World:
         tables = ("ohlc_bars", "bar_revisions", "coverage", "stage_states", "tracked_series", "trading_periods")
         counts = [f"SELECT '{table}', count(*), max(xmin::text::bigint) FROM {table}" for table in tables]
         touched = "SELECT 'touched', count(*), max(xmax::text::bigint) FROM ohlc_bars"
-        return (await self.database.read(" UNION ALL ".join([*counts, touched])))[1]
+        return (await self.database.read(" UNION ALL ".join([*counts, touched]) + " ORDER BY 1"))[1]
 
 
 @asynccontextmanager
