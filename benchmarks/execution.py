@@ -69,7 +69,7 @@ async def at_work(url: str) -> AsyncIterator[tuple[Simulator, DBHandler, Executi
         # The venue's limit of 200 calls a minute would be measured otherwise.
         service.deal.broker._access._general._limit = RateLimit(1_000_000, 60)  # type: ignore[attr-defined] # noqa: SLF001
         running = asyncio.create_task(service.run())
-        while MES not in service.deal.quotes or not service.deal.is_current:
+        while MES not in service.deal.dealer.prices or not service.deal.is_current:
             await asyncio.sleep(0.01)
         yield simulator, database, service
         service.stop()
@@ -87,7 +87,7 @@ async def decision_to_order(simulator: Simulator, database: DBHandler, service: 
         while book.tagged(tag(decision_id, Role.ENTRY)) is None:
             await asyncio.sleep(0.0002)
         taken.append((time.perf_counter() - begun) * 1e3)
-        while service.deal.keeper.protected(MES) != 1:
+        while service.deal.keeper.book.protected(MES) != 1:
             await asyncio.sleep(0.001)
         await decide(database, simulator, f"{next(numbers):016x}" * 2, 0)
         while book.net(MES) or book.working(MES):

@@ -150,7 +150,7 @@ async def executing(
             if running.done():
                 await running
             async with asyncio.timeout(10):
-                while MES not in service.deal.quotes and not running.done():
+                while MES not in service.deal.dealer.prices and not running.done():
                     there.step()  # a price, and with it the time
                     await asyncio.sleep(0.05)
             yield service

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from escapement import firms, wiring
 from escapement.calendars import calendar_for_contract
+from escapement.core.dealing import Dealer, DealParams
 from escapement.core.execution import AccountBook, KeptAccount, KillSwitch, Lot, Role
 from escapement.core.risk import Pack
 from escapement.errors import ConfigurationError, InvalidInput
@@ -20,7 +21,7 @@ from escapement.paper import PaperVenue
 from escapement.ports import AccountFeed, Broker, TradeFeed, TradesReceived, VenueTime
 from escapement.projectx import GatewayClient, HubParams, MarketFeed, UserFeed
 from escapement.services.bookkeeping import Bookkeeper
-from escapement.services.dealing import Dealing, DealParams
+from escapement.services.dealing import Dealing
 from escapement.services.execute import CHANNELS, ExecuteParams, Execution
 from escapement.services.marketclock import MarketClock
 from escapement.services.plan import names_of
@@ -187,16 +188,16 @@ async def _service(
     for contract_id in dict.fromkeys([*kept.held_before, *traded]):
         book.know(await venue.broker.contract(contract_id), kept.held_before.get(contract_id, ()))
     keeper.load(orders, fills)
-    deal = Dealing(
-        kept.account, kept.account_id, venue.broker, store, keeper, clock, deal_params(settings), pack,
-        settings.risk.limits(), kept.start_balance, calendar_of, deadlines_of(settings, pack),
-        highest_before=settings.risk.highest_end_of_day, paid_out=settings.risk.paid_out,
+    dealer = Dealer(
+        book, deal_params(settings), pack, settings.risk.limits(), kept.start_balance, clock.now_ns, calendar_of,
+        deadlines_of(settings, pack), settings.risk.highest_end_of_day, settings.risk.paid_out,
     )  # fmt: skip
-    deal.entries_ns = [
+    deal = Dealing(kept.account, dealer, venue.broker, store, keeper, clock)
+    dealer.entries_ns = [
         each.intended_ns for each in orders
         if each.role is Role.ENTRY and each.intended_ns is not None and each.intended_ns > time.time_ns() - _DAY_NS
     ]  # fmt: skip
-    deal.days = {each.trade_date: each for each in await store.days(kept.account)}
+    dealer.days = {each.trade_date: each for each in await store.days(kept.account)}
     service = Execution(
         deal, store, None, settings.coordinator.name, venue.feed, feed_of,
         [each.id for each in settings.contracts], await store.wishes(kept.account), orders, kept.last_decision_number,

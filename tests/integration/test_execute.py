@@ -149,7 +149,7 @@ async def test_legs_whose_news_was_cut_off_are_learnt_by_asking(url: str) -> Non
         async with executing(there) as service:
             await there.decide(1)
             await steady(there, 1)
-            await until(lambda: service.deal.keeper.protected(MES) == 1)
+            await until(lambda: service.deal.keeper.book.protected(MES) == 1)
             assert len(there.orders(OPEN)) == 2
         await recorded(there)
 
@@ -368,7 +368,7 @@ async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url:
         settings = settings_for(there.simulator, execution={"mode": "paper", "account": None})
         async with executing(there, settings, mode="paper") as service:
             await there.decide(1)
-            await until(lambda: service.deal.keeper.book.net(MES) == 1 and service.deal.keeper.protected(MES) == 1)
+            await until(lambda: service.deal.keeper.book.net(MES) == 1 and service.deal.keeper.book.protected(MES) == 1)
             assert not there.orders()
             balance = (await service.deal.broker.accounts())[0].balance
         async with executing(there, settings, mode="paper") as service:
@@ -377,7 +377,7 @@ async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url:
             assert await there.rows("SELECT * FROM reconciliations") == []
             await there.decide(0)
             await until(lambda: service.deal.keeper.book.net(MES) == 0)
-            assert service.deal.balance == (await service.deal.broker.accounts())[0].balance
+            assert service.deal.dealer.balance == (await service.deal.broker.accounts())[0].balance
 
 
 @EMBEDDED
@@ -414,7 +414,7 @@ async def test_a_decision_on_a_contract_that_the_venue_does_not_know_holds_up_no
 async def test_an_account_that_may_no_longer_trade_opens_nothing(url: str) -> None:
     async with floor(url, around(5_700.0, 60)) as there, executing(there) as service:
         there.ledger.spec = replace(there.ledger.spec, can_trade=False)
-        await until(lambda: not service.deal.can_trade)
+        await until(lambda: not service.deal.dealer.can_trade)
         await there.decide(1)
         await until_row(there, "SELECT 1 FROM risk_checks WHERE code = 'account_cannot_trade'")
 

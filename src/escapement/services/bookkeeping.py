@@ -23,7 +23,6 @@ from escapement.core.execution import (
     Role,
     decision_of,
     number_of,
-    remaining,
     role_of,
 )
 from escapement.errors import StorageError
@@ -32,7 +31,6 @@ from escapement.model import Contract, Fill, Order, OrderStatus, OrderType
 log = structlog.get_logger(service="execute")
 
 _RETRY_S = 1.0
-STOPS = {OrderType.STOP, OrderType.TRAILING_STOP}
 
 
 class Records(Protocol):
@@ -143,15 +141,6 @@ class Bookkeeper:
         self._notes[note.key] = note
         self._rung.set()
 
-    def protected(self, contract_id: str) -> int:
-        """Return how many of the contracts held are closed by working stops."""
-        net = self.book.net(contract_id)
-        return sum(
-            remaining(order)
-            for order in self.book.working(contract_id)
-            if order.type in STOPS and order.status is not OrderStatus.SUSPENDED and bool(order.side) == (net > 0)
-        )
-
     async def write(self) -> None:
         """Write down what changed, until cancelled; whenever the database does not answer, later."""
         while True:
@@ -200,7 +189,7 @@ class Bookkeeper:
         cost = sum(lot.size * lot.ticks for lot in holding.lots)
         return HoldingNote(
             contract_id, net, self.book.foreign_net(contract_id), holding.grid.mean(cost, net) if net else None,
-            self.protected(contract_id), holding.money - holding.fees, contract.tick_size, contract.tick_value,
+            self.book.protected(contract_id), holding.money - holding.fees, contract.tick_size, contract.tick_value,
         )  # fmt: skip
 
     def _is_closing(self, order: Order) -> bool:

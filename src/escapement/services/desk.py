@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import structlog
 
+from escapement.core.dealing import OTHERS, Situation, product_of
 from escapement.core.execution import (
     LAPSED,
     Cancel,
@@ -26,15 +27,12 @@ from escapement.core.execution import (
     Standing,
     Step,
     Wish,
-    next_step,
-    role_of,
-    size_of,
     tag,
 )
-from escapement.core.risk import Entry, Proposal, Verdict, check_entry, largest_size
+from escapement.core.risk import Entry, Verdict
 from escapement.errors import GatewayError, GatewayRefused, StorageError
-from escapement.model import LONG, Bracket, Contract, Order, OrderRequest, OrderSide, OrderStatus, OrderType
-from escapement.services.dealing import Dealing, product_of
+from escapement.model import Contract, Order, OrderRequest, OrderSide, OrderStatus
+from escapement.services.dealing import Dealing
 
 log = structlog.get_logger(service="execute")
 
@@ -43,9 +41,6 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _WRITE_S = 1.0
 # Of Position/closeContract: there is nothing to close. Source: the venue's error codes.
 _NOTHING_HELD = 2
-_OTHERS = "what others ordered or hold is flattened"
-# Refusals that pass by themselves while the decision is still fresh.
-_PASSING = {"price_stale"}
 
 
 class Desk:
@@ -92,7 +87,7 @@ class Desk:
         self._pending[note.key] = note, time.monotonic()
         if note.role is Role.ENTRY:
             sign = 1 if note.side is OrderSide.BUY else -1
-            self._deal.reserved[self._id] = Entry(sign * note.size, self._deal.params.stop_of(self._product))
+            self._deal.dealer.reserved[self._id] = Entry(sign * note.size, self._deal.params.stop_of(self._product))
 
     async def run(self) -> None:
         """Deal until ``stop``."""
@@ -122,26 +117,20 @@ class Desk:
         """Do the next thing; return whether there was one."""
         if not (await self._found_pending() and await self._saw_effect()):
             return False
-        case = self.case()
+        found = self._situation()
+        case = found.case
         if self._must_go and not case.held and not case.working:
             self._must_go = ""
-        if (self._why == _OTHERS) != self._has_told:
+        if (self._why == OTHERS) != self._has_told:
             self._has_told = not self._has_told
             if self._has_told:
                 await self._ask("orders or positions of others")  # which writes down that there were any
                 return True
-        step = self._step(case)
+        step = found.step
         if isinstance(step, Protect | Resize):
             return await self._is_due(case) and await self._do(step)
         self._wrong_since, self._was_asked = None, False
         return step is not None and await self._do(step)
-
-    def _step(self, case: Case) -> Step | None:
-        step = next_step(case)
-        is_held = case.is_known and self.wish is not None and case.held * self.wish.direction > 0
-        if self._waits_to_enter() and ((step is None and case.must_go) or is_held):
-            return Enter()  # which risk refuses, with the reason
-        return step
 
     async def _saw_effect(self) -> bool:
         """Whether what was done last shows in the book; when it does not for long, the venue is asked."""
@@ -154,50 +143,11 @@ class Desk:
             self._effect = None
         return True
 
-    def case(self) -> Case:
-        """Return how the contract stands."""
-        deal, book = self._deal, self._deal.keeper.book
-        holding, policy = book.holdings[self._id], deal.params.foreign
-        foreign = 0 if policy == "adopt" else book.foreign_net(self._id)
-        held = holding.net - foreign
-        working = book.working(self._id)
-        closing = [
-            each for each in working if each.type is OrderType.MARKET and role_of(each.custom_tag) is Role.FOREIGN
-        ]
-        others = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN and each not in closing]
-        must_all = deal.stop_all(self._id)
-        if policy == "flatten" and (foreign or others):
-            must_all = must_all or _OTHERS
-        self._why = must_all or self._must_go or "the decision"
-        is_foreign_ours = bool(must_all) or policy == "adopt"
-        lots = [lot for lot in holding.lots if policy == "adopt" or book.is_own(lot.order_id)]
-        cost, count = sum(lot.size * lot.ticks for lot in lots), sum(lot.size for lot in lots)
-        wish = self.wish
-        return Case(
-            held=held, foreign=foreign, direction=None if wish is None else wish.direction,
-            standing=Standing.DROPPED if wish is None else wish.standing, must_go=bool(must_all or self._must_go),
-            takes_all=bool(must_all), is_known=self._is_known() and not closing,
-            entry_ticks=round(cost / count) if count else 0,
-            stop_ticks=deal.params.stop_of(self._product) or 0, target_ticks=deal.params.target_of(self._product),
-            most=self._most(),
-            working=[each for each in working if each not in closing and (is_foreign_ours or each not in others)],
-        )  # fmt: skip
-
-    def _most(self) -> int:
-        """Return how many contracts were wished at most: as many as the entry had, where there was one."""
-        wish, book, largest = self.wish, self._deal.keeper.book, self._deal.params.sizing.largest
-        if self._deal.params.foreign == "adopt" or wish is None:
-            return max(largest, abs(book.net(self._id)))
-        if wish.standing is not Standing.SENT:
-            return largest
-        entries = [book.tagged(tag(wish.decision_id, Role.ENTRY, number)) for number in (0, 1)]
-        sizes = [entry.size for entry in entries if entry is not None and entry.status is not OrderStatus.REJECTED]
-        return max(sizes, default=largest)
-
-    def _is_known(self) -> bool:
-        return self._deal.was_asked and not (
-            self._pending or self._effect or self._deal.keeper.book.awaits_fills(self._id)
-        )
+    def _situation(self) -> Situation:
+        is_known = self._deal.was_asked and not (self._pending or self._effect)
+        found = self._deal.dealer.situation(self._id, self.wish, is_known=is_known, must_go=self._must_go)
+        self._why = found.why
+        return found
 
     def _waits_to_enter(self) -> bool:
         return self.wish is not None and self.wish.standing is Standing.WAITING and bool(self.wish.direction)
@@ -208,14 +158,14 @@ class Desk:
         if self._wrong_since is None:
             self._wrong_since = now_s
         wrong_s = now_s - self._wrong_since
-        by_venue = self._deal.params.venue_brackets and not self._deal.brackets_refused
+        by_venue = self._deal.params.venue_brackets and not self._deal.dealer.brackets_refused
         if by_venue and wrong_s < self._deal.params.bracket_grace_s:
             return False
         if by_venue and not self._was_asked:
             self._was_asked = True
             await self._ask("protection that is not as it shall be")
             return False
-        lacks_stop = self._deal.keeper.protected(self._id) < abs(case.held)
+        lacks_stop = self._deal.keeper.book.protected(self._id) < abs(case.held)
         if lacks_stop and wrong_s > self._deal.params.protect_s:
             self._must_go = f"it was without its stop for {wrong_s:.0f} s"
             log.error("flattened", contract=self._id, reason=self._must_go)
@@ -268,14 +218,9 @@ class Desk:
                 raise  # refused although nothing changed: not at once again
 
     async def _protect(self, step: Protect) -> None:
-        price = self._deal.keeper.book.holdings[self._id].grid.price(step.ticks)
-        is_stop = step.role is Role.STOP
         decision_id = self.wish.decision_id if self.wish is not None else "none"
-        request = OrderRequest(
-            self._deal.account_id, self._id, OrderType.STOP if is_stop else OrderType.LIMIT, step.side, step.size,
-            None if is_stop else price, price if is_stop else None,
-            custom_tag=tag(decision_id, step.role, self._deal.keeper.next_number(decision_id, step.role)),
-        )  # fmt: skip
+        number = self._deal.keeper.next_number(decision_id, step.role)
+        request = self._deal.dealer.protection(self._id, step, tag(decision_id, step.role, number))
         note = OrderNote.intended(request, None if self.wish is None else decision_id)
         try:
             async with asyncio.timeout(_WRITE_S):
@@ -283,26 +228,26 @@ class Desk:
         except (StorageError, TimeoutError) as error:
             # Its tag says what it is for, so that it is known again without having been written down.
             log.warning("unwritten", order=note.key, reason=str(error))
-        if await self._send(request, note) is not None and is_stop:
+        if await self._send(request, note) is not None and step.role is Role.STOP:
             self._must_go = "its stop was refused"
 
     async def _enter(self) -> bool:
         wish, deal = self.wish, self._deal
         if wish is None or not deal.is_current or not deal.clock.now_ns():
             return False
-        size, verdict = self._weigh(wish)
+        size, verdict = deal.dealer.weigh(self.contract, wish)
         refusal = verdict.refusal
-        if refusal is not None and refusal.code in _PASSING and not self._is_old(wish):
+        if refusal is not None and deal.dealer.may_pass(refusal, wish):
             return False
-        request = self._request(wish, size) if refusal is None else None
+        request = deal.dealer.entry(self.contract, wish, size) if refusal is None else None
         note = None if request is None else OrderNote.intended(request, wish.decision_id)
         if request is not None:
-            deal.reserved[self._id] = Entry(wish.direction * size, deal.params.stop_of(self._product))
+            deal.dealer.reserved[self._id] = Entry(wish.direction * size, deal.params.stop_of(self._product))
         try:
             return await self._settle(wish, size, verdict, request, note)
         finally:
             if not self._pending:
-                deal.reserved.pop(self._id, None)
+                deal.dealer.reserved.pop(self._id, None)
 
     async def _settle(
         self, wish: Wish, size: int, verdict: Verdict, request: OrderRequest | None, note: OrderNote | None
@@ -324,62 +269,17 @@ class Desk:
             tell("entry_refused", contract=self._id, decision=wish.decision_id, code=refusal.code,
                         words=refusal.words)  # fmt: skip
         if request is not None and note is not None:
-            deal.entries_ns.append(deal.clock.now_ns())
+            deal.dealer.entries_ns.append(deal.clock.now_ns())
             refused = await self._send(request, note)
             if refused is not None and request.stop_loss is not None and "bracket" in str(refused).lower():
                 await self._enter_bare(wish, size)
         return True
 
-    def _is_old(self, wish: Wish) -> bool:
-        return self._deal.clock.now_ns() - wish.known_at_ns > self._deal.own.oldest_decision_s * 1e9
-
-    def _weigh(self, wish: Wish) -> tuple[int, Verdict]:
-        """Return how many contracts to enter with, and what risk says of that."""
-        deal = self._deal
-        stop_ticks = deal.params.stop_of(self._product)
-        wanted = 1 if stop_ticks is None else size_of(
-            deal.params.sizing, self.contract, stop_ticks, deal.own.slippage_ticks, deal.params.fee
-        )  # fmt: skip
-        proposal = Proposal(
-            self._id, self._product, wish.direction, max(1, wanted), stop_ticks, self.contract.tick_value,
-            deal.params.fee, wish.known_at_ns, wish.data_complete,
-        )  # fmt: skip
-        state, market = deal.state(), deal.market(self._id)
-        code, words = self._objection(wanted)
-        if words:
-            state = replace(state, blocked=words, blocked_as=code)
-        most = largest_size(deal.pack, deal.own, state, market, proposal)
-        proposal = replace(proposal, size=most or proposal.size)
-        return proposal.size, check_entry(deal.pack, deal.own, state, market, proposal)
-
-    def _objection(self, wanted: int) -> tuple[str, str]:
-        """Return why nothing is entered here now, whatever the limits say: a code, and words; empty when it is."""
-        deal, book = self._deal, self._deal.keeper.book
-        reasons = {
-            "blocked": deal.stop_all(self._id),
-            "foreign_position": "others hold a position in this contract, which is left alone"
-            if deal.params.foreign == "leave" and book.foreign_net(self._id) else "",
-            "already_held": "a position is held already" if book.net(self._id) else "",
-            "too_small": "" if wanted else "one contract would risk more than execution.risk_per_trade",
-        }  # fmt: skip
-        return next(((code, words) for code, words in reasons.items() if words), ("blocked", ""))
-
-    def _request(self, wish: Wish, size: int, number: int = 0) -> OrderRequest:
-        deal, sign = self._deal, 1 if wish.direction == LONG else -1
-        with_bracket = deal.params.venue_brackets and not deal.brackets_refused
-        stop, target = deal.params.stop_of(self._product), deal.params.target_of(self._product)
-        return OrderRequest(
-            deal.account_id, self._id, OrderType.MARKET, OrderSide.BUY if sign > 0 else OrderSide.SELL, size,
-            custom_tag=tag(wish.decision_id, Role.ENTRY, number),
-            stop_loss=Bracket(-sign * stop, OrderType.STOP) if with_bracket and stop else None,
-            take_profit=Bracket(sign * target, OrderType.LIMIT) if with_bracket and target else None,
-        )  # fmt: skip
-
     async def _enter_bare(self, wish: Wish, size: int) -> None:
         """Enter without a bracket, for the account takes none; stop and target follow the fill."""
         log.warning("brackets_refused", contract=self._id)
-        self._deal.brackets_refused = True
-        request = self._request(wish, size, 1)
+        self._deal.dealer.brackets_refused = True
+        request = self._deal.dealer.entry(self.contract, wish, size, 1)
         note = OrderNote.intended(request, wish.decision_id)
         await self._deal.store.intend(self._deal.account, note)
         await self._send(request, note)
@@ -438,5 +338,5 @@ class Desk:
         if self._pending:
             return False
         self._search_pause_s = _FIRST_PAUSE_S
-        self._deal.reserved.pop(self._id, None)
+        self._deal.dealer.reserved.pop(self._id, None)
         return True

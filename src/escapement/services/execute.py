@@ -22,12 +22,12 @@ from typing import Protocol
 
 import structlog
 
-from escapement.core.execution import INTENDED, AccountDay, KillSwitch, OrderNote, Standing, Wish
-from escapement.core.risk import watch
+from escapement.core.dealing import LastPrice
+from escapement.core.execution import INTENDED, KillSwitch, OrderNote, Standing, Wish
 from escapement.errors import GatewayError, GatewayRefused, InvalidInput, StorageError
 from escapement.model import Account, Fill, Order, Position
 from escapement.ports import AccountEvent, AccountFeed, FeedLive, FeedLost, TradeFeed, TradesReceived, VenueTime
-from escapement.services.dealing import Dealing, EntryStore, Quote
+from escapement.services.dealing import Dealing, EntryStore
 from escapement.services.desk import Desk
 from escapement.services.reconcile import DifferenceStore, Reconciliation
 
@@ -149,7 +149,7 @@ class Execution:
 
     def blocked_before(self, reason: str, until_ns: int | None) -> None:
         """Go on with what stopped trading before this program ran."""
-        self.deal.blocked, self._blocked_until_ns = reason, until_ns
+        self.deal.dealer.blocked, self._blocked_until_ns = reason, until_ns
 
     def ring(self, contract_id: str) -> None:
         """Have a contract looked at."""
@@ -229,7 +229,7 @@ class Execution:
     async def _take_decisions(self) -> None:
         while True:
             try:
-                self.deal.kill = await self._killed()
+                self.deal.dealer.kill = await self._killed()
                 while wishes := await self.store.decisions_after(self.coordinator, self.last_number, _MOST):
                     for wish in wishes:
                         await self._take(wish)
@@ -262,7 +262,7 @@ class Execution:
 
     async def _killed(self) -> KillSwitch:
         kill = await self.store.kill_switch()
-        if kill.killed != self.deal.kill.killed:
+        if kill.killed != self.deal.dealer.kill.killed:
             log.warning("kill_switch", killed=kill.killed, reason=kill.reason, by=kill.by)
             self._ring_all()
         return kill
@@ -315,7 +315,7 @@ class Execution:
                         holding = self.deal.keeper.book.holdings.get(trade.contract_id)
                         if holding is not None:
                             ticks = holding.grid.nearest(trade.price)
-                            self.deal.quotes[trade.contract_id] = Quote(ticks, trade.at_ns)
+                            self.deal.dealer.prices[trade.contract_id] = LastPrice(ticks, trade.at_ns)
 
     async def _ask_regularly(self) -> None:
         cause = "the start"
@@ -349,24 +349,22 @@ class Execution:
             if self._blocked_until_ns is not None and now_ns >= self._blocked_until_ns:
                 await self._block("", None)
             for contract_id in deal.keeper.book.holdings:
-                if deal.keeper.book.net(contract_id) and deal.stop_all(contract_id):
+                if deal.keeper.book.net(contract_id) and deal.dealer.stop_all(contract_id):
                     self.ring(contract_id)
-            if not deal.blocked:
+            if not deal.dealer.blocked:
                 await self._alarm(now_ns)
 
     async def _alarm(self, now_ns: int) -> None:
         deal = self.deal
         held = [contract_id for contract_id, each in deal.keeper.book.holdings.items() if each.net]
-        for alarm in watch(deal.pack, deal.own, deal.state(), deal.market((held or self._heard)[0])) if held else ():
-            if alarm.block_until_next_session:
-                log.error("limit_reached", code=alarm.code, words=alarm.words)
-                found = deal.session(held[0])
-                until_ns = now_ns if found is None else found.close_ns
-                await self._block(f"{alarm.code}: {alarm.words}", until_ns)
-                return
+        alarm = deal.dealer.alarm(held[0]) if held else None
+        if alarm is not None:
+            log.error("limit_reached", code=alarm.code, words=alarm.words)
+            found = deal.dealer.session(held[0])
+            await self._block(f"{alarm.code}: {alarm.words}", now_ns if found is None else found.close_ns)
 
     async def _block(self, reason: str, until_ns: int | None) -> None:
-        self.deal.blocked, self._blocked_until_ns = reason, until_ns
+        self.deal.dealer.blocked, self._blocked_until_ns = reason, until_ns
         self._ring_all()
         try:
             await self.store.block(self.deal.account, reason, until_ns)
@@ -375,9 +373,9 @@ class Execution:
 
     async def _keep_days(self) -> None:
         """Keep where the account stands on each trading day."""
+        dealer = self.deal.dealer
         while True:
-            self._roll_day()
-            today = None if self.deal.today is None else self.deal.days.get(self.deal.today)
+            today = dealer.keep_day(next(filter(None, map(dealer.session, self._heard)), None))
             if today is not None:
                 try:
                     await self.store.put_day(
@@ -386,18 +384,3 @@ class Execution:
                 except StorageError as error:
                     log.warning("day_unwritten", reason=str(error))
             await asyncio.sleep(self.params.day_s)
-
-    def _roll_day(self) -> None:
-        deal = self.deal
-        session = next(filter(None, (deal.session(each) for each in self._heard)), None)
-        if session is not None and session.trade_date != deal.today:
-            deal.today = session.trade_date
-            deal.entries_ns.clear()
-        if deal.today is None:
-            return
-        balance, equity = deal.balance, deal.equity()
-        day = deal.days.get(deal.today, AccountDay(deal.today, balance, balance, balance, equity, equity))
-        deal.days[deal.today] = replace(
-            day, balance=balance, highest_balance=max(day.highest_balance, balance), equity=equity,
-            highest_equity=max(day.highest_equity, equity),
-        )  # fmt: skip

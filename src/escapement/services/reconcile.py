@@ -10,10 +10,11 @@ from typing import Protocol
 
 import structlog
 
+from escapement.core.dealing import product_of
 from escapement.core.execution import Difference, Lot, Role, role_of
 from escapement.errors import GatewayRefused, StorageError
 from escapement.model import Account, Order, OrderStatus, OrderType, Position
-from escapement.services.dealing import Dealing, product_of
+from escapement.services.dealing import Dealing
 
 log = structlog.get_logger(service="execute")
 
@@ -148,14 +149,14 @@ class Reconciliation:
         deal = self._deal
         accounts: Sequence[Account] = await deal.broker.accounts(only_active=False)
         account = next((each for each in accounts if each.account_id == deal.account_id), None)
-        if deal.pack is not None and deal.pack.no_hedging:
-            deal.others = await self._elsewhere(accounts)
-        deal.can_trade = account is not None and account.can_trade
+        if deal.dealer.pack is not None and deal.dealer.pack.no_hedging:
+            deal.dealer.others = await self._elsewhere(accounts)
+        deal.dealer.can_trade = account is not None and account.can_trade
         if account is None:
             return [Difference("account", deal.account, "there", "not there", "nothing is opened")]
-        if abs(account.balance - deal.balance) < _CENT:
+        if abs(account.balance - deal.dealer.balance) < _CENT:
             return []
-        return [Difference("balance", deal.account, f"{deal.balance:.2f}", f"{account.balance:.2f}", "noted")]
+        return [Difference("balance", deal.account, f"{deal.dealer.balance:.2f}", f"{account.balance:.2f}", "noted")]
 
     async def _elsewhere(self, accounts: Sequence[Account]) -> tuple[tuple[str, str, int], ...]:
         """Return what the user's other accounts hold: account, product, net."""

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from escapement.core.execution import KillSwitch, Role, remaining, role_of
+from escapement.core.execution import STOPS, KillSwitch, Role, remaining, role_of
 from escapement.errors import GatewayError, GatewayRefused, InvalidInput, StorageError
 from escapement.model import Order, OrderStatus, OrderType, Position
 from escapement.ports import Stopper
-from escapement.services.bookkeeping import STOPS
 
 log = structlog.get_logger(service="watchdog")
 

@@ -2,7 +2,7 @@
 
 from escapement.core.execution.book import AccountBook
 from escapement.core.execution.holdings import Holding, Lot, RoundTrip
-from escapement.core.execution.orders import ENDED, OrderRecord, is_working, remaining
+from escapement.core.execution.orders import ENDED, STOPS, OrderRecord, is_working, remaining
 from escapement.core.execution.performance import Result, results, total
 from escapement.core.execution.records import (
     INTENDED,
@@ -20,8 +20,8 @@ from escapement.core.execution.steps import Cancel, Case, Close, Enter, Protect,
 from escapement.core.execution.tags import Role, decision_of, number_of, role_of, tag
 
 __all__ = [
-    "ENDED", "INTENDED", "LAPSED", "AccountBook", "AccountDay", "Cancel", "Case", "Close", "Difference", "Enter",
-    "Holding", "HoldingNote", "KeptAccount", "KillSwitch", "Lot", "OrderNote", "OrderRecord", "Protect", "Resize",
-    "Result", "Role", "RoundTrip", "Sizing", "Standing", "Step", "Wish", "decision_of", "is_working", "next_step",
-    "number_of", "remaining", "results", "role_of", "size_of", "tag", "total",
+    "ENDED", "INTENDED", "LAPSED", "STOPS", "AccountBook", "AccountDay", "Cancel", "Case", "Close", "Difference",
+    "Enter", "Holding", "HoldingNote", "KeptAccount", "KillSwitch", "Lot", "OrderNote", "OrderRecord", "Protect",
+    "Resize", "Result", "Role", "RoundTrip", "Sizing", "Standing", "Step", "Wish", "decision_of", "is_working",
+    "next_step", "number_of", "remaining", "results", "role_of", "size_of", "tag", "total",
 ]  # fmt: skip

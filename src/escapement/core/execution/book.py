@@ -8,10 +8,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 from escapement.core.execution.holdings import Holding, Lot
-from escapement.core.execution.orders import OrderRecord, is_working
+from escapement.core.execution.orders import STOPS, OrderRecord, is_working, remaining
 from escapement.core.execution.tags import Role, role_of
 from escapement.errors import InvalidInput
-from escapement.model import Contract, Fill, Order
+from escapement.model import Contract, Fill, Order, OrderStatus
 
 
 class AccountBook:
@@ -27,6 +27,7 @@ class AccountBook:
         self.since_ns = since_ns
         self.holdings: dict[str, Holding] = {}
         self._records: dict[int, OrderRecord] = {}
+        self._orders: dict[int, Order] = {}  # as the records have them stand
         self._ids: dict[str, int] = {}
         self._filled: Counter[int] = Counter()
         self._working: dict[str, set[int]] = {}
@@ -51,7 +52,8 @@ class AccountBook:
         if record == known:
             return False
         self._records[order.order_id] = record
-        self._file(record.order)
+        self._orders[order.order_id] = stands = record.order
+        self._file(stands)
         return True
 
     def see_fill(self, fill: Fill) -> bool:
@@ -78,12 +80,11 @@ class AccountBook:
 
     def order(self, order_id: int) -> Order | None:
         """Return an order as it stands."""
-        record = self._records.get(order_id)
-        return None if record is None else record.order
+        return self._orders.get(order_id)
 
     def orders(self) -> list[Order]:
         """Return all orders as they stand, oldest first."""
-        return [self._records[order_id].order for order_id in sorted(self._records)]
+        return [self._orders[order_id] for order_id in sorted(self._orders)]
 
     def tagged(self, custom_tag: str) -> Order | None:
         """Return the order with this tag."""
@@ -114,6 +115,15 @@ class AccountBook:
         """Return how many contracts are held; negative when short."""
         holding = self.holdings.get(contract_id)
         return 0 if holding is None else holding.net
+
+    def protected(self, contract_id: str) -> int:
+        """Return how many of the contracts held are closed by working stops."""
+        net = self.net(contract_id)
+        return sum(
+            remaining(order)
+            for order in self.working(contract_id)
+            if order.type in STOPS and order.status is not OrderStatus.SUSPENDED and bool(order.side) == (net > 0)
+        )
 
     def made(self) -> Decimal:
         """Return what all closed lots made less all fees, in account money."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from escapement.model import Order, OrderStatus
+from escapement.model import Order, OrderStatus, OrderType
 
+STOPS: Final = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
 ENDED: Final = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
 )  # fmt: skip

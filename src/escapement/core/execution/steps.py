@@ -19,11 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from escapement.core.execution.orders import remaining
+from escapement.core.execution.orders import STOPS, remaining
 from escapement.core.execution.tags import Role, role_of
-from escapement.model import FLAT, Order, OrderSide, OrderStatus, OrderType
-
-_STOPS = {OrderType.STOP, OrderType.TRAILING_STOP}
+from escapement.model import FLAT, Order, OrderSide, OrderStatus
 
 
 class Standing(StrEnum):
@@ -145,9 +143,9 @@ def _protect(case: Case) -> Step | None:
     if astray:
         return Cancel(astray[0])
     sign = 1 if case.held > 0 else -1
-    stops = [order for order in exits if order.type in _STOPS]
+    stops = [order for order in exits if order.type in STOPS]
     step = _matched(case, Role.STOP, side, stops, case.entry_ticks - sign * case.stop_ticks)
-    targets = [order for order in exits if order.type not in _STOPS]
+    targets = [order for order in exits if order.type not in STOPS]
     if step is None and case.target_ticks is not None:
         step = _matched(case, Role.TARGET, side, targets, case.entry_ticks + sign * case.target_ticks)
     return step
