@@ -336,7 +336,7 @@ def test_faults_are_read_from_text_and_scenarios_from_files(tmp_path: Any) -> No
     assert (scenario.accounts[0].name, str(scenario.accounts[0].balance)) == ("SEVEN", "1000.5")
     for content, said in (
         ("faults: [{kind: freeze, when: 3}]", "faults.0.when"), ("users: {me: [1]}", "users.me"), ("a: b", "a:"),
-        ("fills: {spread_ticks: 0}", "spread_ticks 0 is below 1"), ("[", "is not YAML"),
+        ("fills: {spread_ticks: -1}", "spread_ticks -1 is below 0"), ("[", "is not YAML"),
     ):  # fmt: skip
         file.write_text(content)
         with pytest.raises(InvalidInput, match=r"scenario\.yaml") as refused:

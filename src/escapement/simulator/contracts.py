@@ -68,6 +68,13 @@ _PRODUCTS = {
 _BY_ROOT = {product.root: product for product in _PRODUCTS.values()}
 
 
+def is_known(contract_id: str) -> bool:
+    """Whether a contract is of a product whose facts are known."""
+    parts = contract_id.split(".")
+    code = parts[3] if len(parts) == 5 else contract_id
+    return code in _PRODUCTS or code in _BY_ROOT
+
+
 def contract_facts(
     contract_id: str, *, tick_size: Decimal = Decimal("0.01"), tick_value: Decimal = Decimal(1)
 ) -> Contract:

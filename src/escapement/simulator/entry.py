@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 
 from escapement.model import PriceGrid
 from escapement.simulator.fills import Quote, Side
@@ -23,8 +23,8 @@ class Objection(Exception):
         self.code = code
 
 
-def check_request(request: OrderRequest, bracket_mode: str, orders: Iterable[Order], *, signed_ticks: bool) -> None:
-    """Check everything about a new order but its prices.
+def check_request(request: OrderRequest, bracket_mode: str, tags: Container[str], *, signed_ticks: bool) -> None:
+    """Check everything about a new order but its prices; ``tags`` are those that its account has used.
 
     Raises:
         Objection: the venue rejects it.
@@ -38,7 +38,7 @@ def check_request(request: OrderRequest, bracket_mode: str, orders: Iterable[Ord
     _check_bracket(request.stop_loss, _STOP_TYPES, "stop loss", -sign if signed_ticks else 0)
     _check_bracket(request.take_profit, {OrderType.LIMIT}, "take profit", sign if signed_ticks else 0)
     tag = request.custom_tag
-    if tag is not None and any(order.custom_tag == tag for order in orders):
+    if tag is not None and tag in tags:
         raise Objection("Custom tag already in use.")
 
 

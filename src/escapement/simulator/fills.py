@@ -35,11 +35,11 @@ class Side(IntEnum):
 class FillModel:
     """How fills are estimated.
 
-    ``spread_ticks`` between bid and ask. ``slippage_ticks``: what market orders and stops pay beyond the quote.
-    ``queue_ahead``: contracts that trade at a limit price before the order does. ``most_per_fill``: larger fills come
-    in pieces of so many contracts; None fills at once. ``stops_fill_at``: ``print`` fills a stop at the print that
-    triggered it, which shows gaps; ``stop`` at its own price, which suits tapes made from bars, whose prints lie far
-    apart though the market passed every price between them.
+    ``spread_ticks`` between bid and ask; with 0 everything trades at the last print. ``slippage_ticks``: what market
+    orders and stops pay beyond the quote. ``queue_ahead``: contracts that trade at a limit price before the order does.
+    ``most_per_fill``: larger fills come in pieces of so many contracts; None fills at once. ``stops_fill_at``:
+    ``print`` fills a stop at the print that triggered it, which shows gaps; ``stop`` at its own price, which suits
+    tapes made from bars, whose prints lie far apart though the market passed every price between them.
 
     Raises:
         InvalidInput: a number is out of range.
@@ -52,7 +52,7 @@ class FillModel:
     stops_fill_at: str = "print"
 
     def __post_init__(self) -> None:
-        for name, least in (("spread_ticks", 1), ("slippage_ticks", 0), ("queue_ahead", 0)):
+        for name, least in (("spread_ticks", 0), ("slippage_ticks", 0), ("queue_ahead", 0)):
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} {getattr(self, name)} is below {least}; use {least} or more")
         if self.most_per_fill is not None and self.most_per_fill < 1:
@@ -124,6 +124,21 @@ def is_triggered(side: Side, stop: int, last: int) -> bool:
 def stop_price(side: Side, stop: int, last: int, model: FillModel) -> int:
     """Return where a stop triggered by a print at ``last`` trades."""
     return (stop if model.stops_fill_at == "stop" else last) + side.sign * model.slippage_ticks
+
+
+def range_price(side: Side, limit: int | None, stop: int | None, low: int, high: int, model: FillModel) -> int | None:
+    """Return where an order trades while the market moves between ``low`` and ``high``; None when it does not.
+
+    The way it took is not known, so the careful answer is given: a stop trades wherever its price lies within, a limit
+    order only when the market went beyond its price, for at the price itself others may have been before it.
+    """
+    if stop is not None:
+        reached = high >= stop if side is Side.BUY else low <= stop
+        return stop + side.sign * model.slippage_ticks if reached else None
+    if limit is not None:
+        passed = low < limit if side is Side.BUY else high > limit
+        return limit if passed else None
+    return None
 
 
 def trailed(side: Side, stop: int, distance: int, last: int) -> int:

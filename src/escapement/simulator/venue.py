@@ -87,6 +87,7 @@ class Venue:
         self._model = model or FillModel()
         self._rules = rules or Rules()
         self._working: dict[str, list[Order]] = {}
+        self._tags: dict[int, set[str]] = {}
         self._events: list[Event] = []
         self._last_id = 1_000_000
         self._ids = iter(self._next_id, None)
@@ -123,6 +124,28 @@ class Venue:
                 if order.status is OrderStatus.OPEN:
                     self._match(order, quote, trade.volume)
             self._working[contract_id] = [order for order in working if order.is_working]
+
+    def on_range(self, contract_id: str, low: int, high: int, at_ns: int) -> bool:
+        """Let the market have been everywhere between two ticks by ``at_ns``; return whether an order filled.
+
+        Nobody knows in which order, so a stop comes before a target, and orders that wait for a price see none. It
+        returns after what fills first, for that may change what else is there; call it until nothing fills. Trailing
+        stops stay where they are.
+        """
+        self.now_ns = max(self.now_ns, at_ns)
+        self.quotes.pop(contract_id, None)
+        working = [each for each in self._working.get(contract_id, ()) if each.status is OrderStatus.OPEN]
+        for order in sorted(working, key=lambda each: each.stop is None):
+            ticks = fills.range_price(order.side, order.limit, order.stop, low, high, self._model)
+            if ticks is not None:
+                self._fill(order, order.remaining, ticks)
+                self._working[contract_id] = [each for each in self._working[contract_id] if each.is_working]
+                return True
+        return False
+
+    def working(self, contract_id: str) -> list[Order]:
+        """Return the orders of a contract that prints can fill."""
+        return [each for each in self._working.get(contract_id, ()) if each.status is OrderStatus.OPEN]
 
     def place(self, user: str, request: OrderRequest) -> Answer:
         """Take a new order; codes of ``Order/place``. A rejected order exists, with status 5."""
@@ -242,8 +265,10 @@ class Venue:
                 account.restore(data["accounts"][str(account_id)])
         orders = [Order.from_plain(each) for each in data["orders"]]
         self.orders = {order.order_id: order for order in orders if order.account_id in self.accounts}
-        self._working = {}
+        self._working, self._tags = {}, {}
         for order in self.orders.values():
+            if order.custom_tag is not None:
+                self._tags.setdefault(order.account_id, set()).add(order.custom_tag)
             if order.is_working:
                 self._working.setdefault(order.contract_id, []).append(order)
 
@@ -270,9 +295,9 @@ class Venue:
         )  # fmt: skip
         self.orders[order.order_id] = order
         try:
-            others = [each for each in self.orders_of(request.account_id) if each is not order]
+            tags = self._tags.setdefault(request.account_id, set())
             mode = account.spec.bracket_mode
-            entry.check_request(request, mode, others, signed_ticks=self._rules.signed_brackets)
+            entry.check_request(request, mode, tags, signed_ticks=self._rules.signed_brackets)
             entry.set_prices(order, request, listing.grid, quote)
             self._check_means(account, listing, order)
         except Objection as objection:
@@ -282,6 +307,7 @@ class Venue:
         order.custom_tag = request.custom_tag
         legs = entry.legs_of(order, request, self._last_id + 1)
         self._last_id += len(legs)
+        tags.update(each.custom_tag for each in (order, *legs) if each.custom_tag is not None)
         self.orders |= {leg.order_id: leg for leg in legs}
         for each in (order, *legs):
             self._tell_order(each)
