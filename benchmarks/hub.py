@@ -87,8 +87,8 @@ def serve(port_to: Connection) -> None:
 
 
 def feed(base: str, size: int) -> Callable[[], None]:
-    from escapement.ports import TradesReceived  # noqa: PLC0415 - each client loads only itself
-    from escapement.projectx import GatewayClient, GatewayParams, MarketFeed  # noqa: PLC0415
+    from escapement.ports import TradesReceived
+    from escapement.projectx import GatewayClient, GatewayParams, MarketFeed
 
     async def run() -> None:
         async with GatewayClient(GatewayParams(base, "demo", SecretStr("key"))) as client:
@@ -104,10 +104,10 @@ def feed(base: str, size: int) -> Callable[[], None]:
 
 
 def hub(base: str, size: int) -> Callable[[], None]:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from escapement.projectx import GatewayClient, GatewayParams, HubParams  # noqa: PLC0415
-    from escapement.projectx.hub import HubConnection, HubRecords, Subscription  # noqa: PLC0415
+    from escapement.projectx import GatewayClient, GatewayParams, HubParams
+    from escapement.projectx.hub import HubConnection, HubRecords, Subscription
 
     async def run() -> None:
         async with GatewayClient(GatewayParams(base, "demo", SecretStr("key"))) as client:
@@ -127,7 +127,7 @@ def hub(base: str, size: int) -> Callable[[], None]:
 
 
 def pysignalr(base: str, size: int) -> Callable[[], None]:
-    from pysignalr.client import SignalRClient  # noqa: PLC0415
+    from pysignalr.client import SignalRClient
 
     async def run() -> None:
         received = 0
@@ -153,7 +153,7 @@ def pysignalr(base: str, size: int) -> Callable[[], None]:
 
 
 def signalrcore(base: str, size: int) -> Callable[[], None]:
-    from signalrcore.hub_connection_builder import HubConnectionBuilder  # noqa: PLC0415
+    from signalrcore.hub_connection_builder import HubConnectionBuilder
 
     def run() -> None:
         received = 0

@@ -81,13 +81,16 @@ class _Found(Exception):
         super().__init__(str(self.finding))
 
 
-def check_honesty(create: Create, bars: Sequence[Bar], *, seed: int = 1) -> HonestyReport:
+def check_honesty(
+    create: Create, bars: Sequence[Bar], *, seed: int = 1, pushes: int = _PUSHES_FOR_PREFIXES
+) -> HonestyReport:
     """Run an analyzer over bars (one contract and timeframe, oldest first) in all the ways that must not matter.
 
     Args:
         create: makes a new analyzer, always with the same parameters.
         bars: at least one; the warm start needs more than the analyzer's stated need.
         seed: of the random pieces, so that a finding can be repeated.
+        pushes: how many bars to spend on prefixes.
     """
     report = HonestyReport()
     try:
@@ -96,7 +99,7 @@ def check_honesty(create: Create, bars: Sequence[Bar], *, seed: int = 1) -> Hone
             report.signals = sum(map(len, whole))
             report.proved.append(f"{len(bars):,} bars, {report.signals:,} signals, each of the bar that triggers it")
             _repeat(create, bars, whole, report)
-            _prefixes(create, bars, whole, report)
+            _prefixes(create, bars, whole, report, pushes)
             _pieces(create, bars, whole, random.Random(seed), report)  # noqa: S311 - repeatable, not secret
             _warm_starts(create, bars, whole, report)
     except _Found as found:
@@ -151,9 +154,9 @@ def _repeat(create: Create, bars: Sequence[Bar], whole: Sequence[Told], report: 
     report.proved.append("the same again by another analyzer in the same process")
 
 
-def _prefixes(create: Create, bars: Sequence[Bar], whole: Sequence[Told], report: HonestyReport) -> None:
+def _prefixes(create: Create, bars: Sequence[Bar], whole: Sequence[Told], report: HonestyReport, pushes: int) -> None:
     count = len(bars)
-    step = max(1, round(count * count / 2 / _PUSHES_FOR_PREFIXES))
+    step = max(1, round(count * count / 2 / pushes))
     lengths = range(count - 1, 0, -step)
     for length in lengths:
         prefix = bars[:length]

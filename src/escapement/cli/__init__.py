@@ -71,6 +71,7 @@ def main() -> None:
 from escapement.cli import (  # noqa: E402
     analyze,  # noqa: F401
     analyzers,  # noqa: F401
+    backtest,  # noqa: F401
     bars,  # noqa: F401
     completeness,  # noqa: F401
     config,  # noqa: F401

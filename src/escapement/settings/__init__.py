@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from escapement.errors import ConfigurationError
 from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
-from escapement.settings.execution import ExecutionSettings, RiskSettings, WatchdogSettings
+from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
     AnalyzersSettings,
@@ -47,6 +47,7 @@ __all__ = [
     "LOCATION_VARIABLE",
     "AnalyzerSettings",
     "AnalyzersSettings",
+    "BacktestSettings",
     "ContractSettings",
     "CoordinatorSettings",
     "DatabaseSettings",

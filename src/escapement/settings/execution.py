@@ -98,3 +98,13 @@ class WatchdogSettings(Section):
 
     every_seconds: Seconds = 3.0
     bare_seconds: Seconds = 20.0
+
+
+class BacktestSettings(Section):
+    """The account and the fills of a backtest; see docs/backtest.md."""
+
+    balance: Money = Decimal(50_000)
+    latency_ms: Annotated[int, BeforeValidator(no_flag), Field(ge=0, le=60_000)] = 250
+    spread_ticks: Annotated[int, BeforeValidator(no_flag), Field(ge=0)] = 1
+    slippage_ticks: Annotated[int, BeforeValidator(no_flag), Field(ge=0)] = 1
+    queue_ahead: Annotated[int, BeforeValidator(no_flag), Field(ge=0)] = 0

@@ -23,7 +23,7 @@ from escapement.errors import InvalidInput
 from escapement.model import Timeframe
 from escapement.projectx import Endpoints, endpoints
 from escapement.settings.coordination import CoordinatorSettings
-from escapement.settings.execution import ExecutionSettings, RiskSettings, WatchdogSettings
+from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.fields import Count, Seconds, Section, TimeframeName, no_flag, once_each, split
 
 
@@ -270,6 +270,7 @@ class Settings(Section):
     execution: ExecutionSettings = ExecutionSettings()
     risk: RiskSettings = RiskSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
+    backtest: BacktestSettings = BacktestSettings()
     run: RunSettings = RunSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()

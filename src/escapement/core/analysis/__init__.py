@@ -11,6 +11,7 @@ from escapement.core.analysis.reading import (
     Progress,
     Reading,
     StoredBar,
+    check_signal,
     read_on,
     restore,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "TrendStarts",
     "TrendStartsParams",
     "check_follows",
+    "check_signal",
     "check_version",
     "read_on",
     "restore",

@@ -125,7 +125,7 @@ def read_on(machine: Analyzer, since: Progress, bars: Sequence[StoredBar], check
                 f"{machine.name} raised at the bar of {iso_from_ns(bar.start_ns)}: {error!r}"
             ) from error
         for signal in found:
-            _check(machine, bar, signal)
+            check_signal(machine, bar, signal)
             signals.append(FoundSignal(signal, bar.whole))
         count += 1
         revisions += stored.revision
@@ -160,8 +160,12 @@ def _saved(machine: Analyzer) -> str:
         raise AnalyzerFault(f"{machine.name}: its snapshot is no plain JSON data: {error!r}") from error
 
 
-def _check(machine: Analyzer, bar: Bar, signal: Signal) -> None:
-    """Refuse a signal that names another bar than the one just read, or could not be stored."""
+def check_signal(machine: Analyzer, bar: Bar, signal: Signal) -> None:
+    """Refuse a signal that names another bar than the one just read, or could not be stored.
+
+    Raises:
+        AnalyzerFault: it does.
+    """
     at = f"{machine.name}: signal at the bar of {iso_from_ns(bar.start_ns)}"
     if not isinstance(signal, Signal):
         raise AnalyzerFault(f"{at} is {signal!r}, no Signal")

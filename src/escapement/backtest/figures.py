@@ -1,0 +1,257 @@
+"""What a backtest came to in numbers.
+
+Money is account money after fees, ticks are whole ticks over all contracts of a trade, times are nanoseconds UTC.
+
+- CAGR: (last / first equity) ^ (365.25 days / length) - 1.
+- Sharpe: mean / sample deviation of daily returns x sqrt(252), without a riskless rate. Source: Sharpe, Journal of
+  Portfolio Management 21 (1994).
+- Sortino: mean of daily returns / root of the mean square of the negative ones x sqrt(252). Source: Sortino and van der
+  Meer, Journal of Portfolio Management 17 (1991).
+- Calmar: CAGR / largest drawdown as a share of its peak. Source: Young, Futures 20 (1991); he takes 36 months, here it
+  is the whole time.
+- Profit factor: what winners made / what losers lost. Expectancy: mean of what a trade made.
+
+A day is a session of the exchange; a session without trading counts with a return of nothing. Equity counts open
+positions at the close of each bar, without the fees of closing them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escapement.backtest.run import History, Outcome
+from escapement.core.execution import Role, RoundTrip, decision_of, role_of
+from escapement.model import NS_PER_SECOND, Bar, Decision, OrderSide, PriceGrid
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_DAYS_A_YEAR = 252
+_YEAR_NS = 365.25 * 86_400 * NS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Equity at the end of each bar in which orders fill, and how many contracts were held then, in all."""
+
+    at_ns: Integers
+    equity: Floats
+    held: Integers
+
+    @property
+    def drawdown(self) -> Floats:
+        """Return how far equity lies below its highest so far, in money, 0 or negative."""
+        return self.equity - np.maximum.accumulate(self.equity)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTrade:
+    """A round trip with what led to it.
+
+    ``rule``, ``timeframe``: of the decision to enter, empty where it is not known. ``exit``: what closed it.
+    ``worst_ticks`` and ``best_ticks``: how far the market went against it and for it, per contract, while it was open
+    (maximum adverse and favourable excursion; where only bars are known, by the bars it outlived, and its exit).
+    """
+
+    trip: RoundTrip
+    net: float
+    rule: str
+    timeframe: str
+    exit: str
+    worst_ticks: int
+    best_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some trades together."""
+
+    name: str
+    trades: int
+    winners: int
+    net: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The usual statistics; None where there is too little to say, as in the ratio of nothing to nothing."""
+
+    trades: int
+    net: float
+    fees: float
+    gross_profit: float
+    gross_loss: float
+    win_rate: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    average_winner: float | None
+    average_loser: float | None
+    largest_winner: float | None
+    largest_loser: float | None
+    max_drawdown: float
+    max_drawdown_share: float | None
+    cagr: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    exposure: float
+    days: int
+
+
+def curve(outcome: Outcome) -> Curve:
+    """Return how equity went."""
+    bars = {contract_id: _fill_bars(history) for contract_id, history in outcome.histories.items()}
+    ends = [_column(bar.end_ns for bar in each) for each in bars.values()]
+    at_ns = np.unique(np.concatenate(ends)) if ends else np.empty(0, np.int64)
+    at_ns = at_ns[(at_ns > outcome.from_ns) & (at_ns <= outcome.to_ns)]
+    equity = np.full(at_ns.size, float(outcome.start_balance))
+    held = np.zeros(at_ns.size, np.int64)
+    for contract_id, history in outcome.histories.items():
+        fills = [each for each in outcome.fills if each.contract_id == contract_id and not each.voided]
+        if not fills:
+            continue
+        grid, tick_value = PriceGrid(history.contract.tick_size), float(history.contract.tick_value)
+        sizes = _column(each.size if each.side is OrderSide.BUY else -each.size for each in fills)
+        paid = _column(grid.nearest(each.price) for each in fills) * sizes
+        cash = -np.cumsum(paid) * tick_value - np.cumsum([float(each.fees) for each in fills])
+        # A bar that ends when an order fills at the first price of the next does not hold it yet.
+        place = np.searchsorted(_column(each.at_ns for each in fills), at_ns) - 1
+        known = place >= 0
+        net = np.where(known, np.cumsum(sizes)[place], 0)
+        closes = _column(grid.nearest(bar.close) for bar in bars[contract_id])
+        last = np.searchsorted(_column(bar.end_ns for bar in bars[contract_id]), at_ns, side="right") - 1
+        equity += np.where(known, cash[place] + net * closes[np.maximum(last, 0)] * tick_value, 0.0)
+        held += np.abs(net)
+    return Curve(at_ns, equity, held)
+
+
+def closed_trades(outcome: Outcome) -> list[ClosedTrade]:
+    """Return each round trip with what led to it, in the order in which they closed."""
+    decisions = {each.decision_id[:16]: each for each in outcome.decisions}
+    tags = {each.order_id: each.custom_tag for each in outcome.orders}
+    excursions = {contract_id: _Excursions(history) for contract_id, history in outcome.histories.items()}
+    found = []
+    for trip in outcome.trips:
+        decision = decisions.get(decision_of(tags.get(trip.entry_order_id)) or "")
+        role = role_of(tags.get(trip.exit_order_id))
+        worst, best = excursions[trip.contract_id].of(trip)
+        found.append(
+            ClosedTrade(
+                trip, float(trip.money - trip.fees), "" if decision is None else decision.rule, _timeframe_of(decision),
+                "close" if role in {Role.FOREIGN, Role.CLOSE, Role.ENTRY} else str(role), worst, best,
+            )
+        )  # fmt: skip
+    return found
+
+
+def figures(outcome: Outcome, trades: Sequence[ClosedTrade], course: Curve) -> Figures:
+    """Return the usual statistics."""
+    nets = [each.net for each in trades]
+    won, lost = [each for each in nets if each > 0], [each for each in nets if each < 0]
+    returns = _returns(outcome, course)
+    peak = np.maximum.accumulate(np.append(float(outcome.start_balance), course.equity))
+    below = np.append(float(outcome.start_balance), course.equity) - peak
+    deepest = float(below.min())
+    share = float((below / peak).min()) if bool((peak > 0).all()) else None
+    cagr = _cagr(outcome, course)
+    deviation = float(np.std(returns, ddof=1)) if returns.size > 1 else 0.0
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if returns.size else 0.0
+    mean = float(np.mean(returns)) if returns.size else 0.0
+    return Figures(
+        trades=len(trades), net=float(outcome.balance - outcome.start_balance),
+        fees=float(sum(each.fees for each in outcome.fills if not each.voided)),
+        gross_profit=sum(won), gross_loss=-sum(lost), win_rate=_share(len(won), len(nets)),
+        profit_factor=_share(sum(won), -sum(lost)), expectancy=_share(sum(nets), len(nets)),
+        average_winner=_share(sum(won), len(won)), average_loser=_share(sum(lost), len(lost)),
+        largest_winner=max(won, default=None), largest_loser=min(lost, default=None), max_drawdown=deepest,
+        max_drawdown_share=share, cagr=cagr, sharpe=_share(mean * math.sqrt(_DAYS_A_YEAR), deviation),
+        sortino=_share(mean * math.sqrt(_DAYS_A_YEAR), downside),
+        calmar=None if cagr is None or share is None else _share(cagr, -share),
+        exposure=float(np.mean(course.held > 0)) if course.held.size else 0.0, days=int(returns.size),
+    )  # fmt: skip
+
+
+def grouped(trades: Sequence[ClosedTrade], name_of: Callable[[ClosedTrade], str]) -> list[Group]:
+    """Return trades by some name of theirs, in the order of the names."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for each in trades:
+        groups[name_of(each)].append(each.net)
+    return [Group(name, len(nets), sum(net > 0 for net in nets), sum(nets)) for name, nets in sorted(groups.items())]
+
+
+def daily(outcome: Outcome, course: Curve) -> list[tuple[date, float]]:
+    """Return equity at the end of each session."""
+    calendar = next(iter(outcome.histories.values())).calendar
+    found = []
+    for session in calendar.sessions_between(outcome.from_ns, outcome.to_ns):
+        place = int(np.searchsorted(course.at_ns, session.close_ns, side="right")) - 1
+        if place >= 0:
+            found.append((session.trade_date, float(course.equity[place])))
+    return found
+
+
+def _returns(outcome: Outcome, course: Curve) -> Floats:
+    ends = np.array([float(outcome.start_balance), *(equity for _, equity in daily(outcome, course))])
+    if ends.size < 2 or bool((ends <= 0).any()):
+        return np.empty(0)
+    returns: Floats = ends[1:] / ends[:-1] - 1.0
+    return returns
+
+
+def _cagr(outcome: Outcome, course: Curve) -> float | None:
+    if not course.equity.size or course.equity[-1] <= 0 or outcome.start_balance <= 0:
+        return None
+    growth = float(course.equity[-1]) / float(outcome.start_balance)
+    exponent = _YEAR_NS / (outcome.to_ns - outcome.from_ns)
+    try:
+        return float(growth**exponent) - 1.0
+    except OverflowError:
+        return None
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _timeframe_of(decision: Decision | None) -> str:
+    timeframes = [] if decision is None else [each.timeframe for each in decision.because]
+    return str(min(timeframes)) if timeframes else ""
+
+
+class _Excursions:
+    """How far prices went within a stretch of time."""
+
+    def __init__(self, history: History) -> None:
+        grid = PriceGrid(history.contract.tick_size)
+        if history.trades is not None:
+            self._ends = _column(each.at_ns for each in history.trades)
+            self._low = self._high = _column(grid.nearest(each.price) for each in history.trades)
+        else:
+            bars = _fill_bars(history)
+            self._ends = _column(bar.end_ns for bar in bars)
+            self._low = _column(grid.nearest(bar.low) for bar in bars)
+            self._high = _column(grid.nearest(bar.high) for bar in bars)
+
+    def of(self, trip: RoundTrip) -> tuple[int, int]:
+        """Return the most ticks against a trade and for it, 0 or more, per contract."""
+        begin = int(np.searchsorted(self._ends, trip.opened_ns, side="right"))
+        # Of the bar in which it ended nothing is known but that it came to the exit's price.
+        end = int(np.searchsorted(self._ends, trip.closed_ns, side="right"))
+        low = min(trip.entry_ticks, trip.exit_ticks, *self._low[begin:end].tolist())
+        high = max(trip.entry_ticks, trip.exit_ticks, *self._high[begin:end].tolist())
+        down, up = trip.entry_ticks - low, high - trip.entry_ticks
+        return (down, up) if trip.size > 0 else (up, down)
+
+
+def _fill_bars(history: History) -> Sequence[Bar]:
+    return history.bars[min(history.bars)]
+
+
+def _column(values: Iterable[int]) -> Integers:
+    return np.fromiter(values, np.int64)
