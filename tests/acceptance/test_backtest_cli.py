@@ -241,3 +241,50 @@ def test_a_contract_of_no_known_product_needs_its_tick(folder: Path) -> None:
     own = told(folder, "--settings", "own.yaml", "--bars", "own.csv", "--tick-size", "0.25", "--tick-value", "1.25")
     known = told(folder, "--settings", "s.yaml", "--bars", "bars.csv")
     assert [each["net"] for each in own["trades"]] == [each["net"] for each in known["trades"]]
+
+
+def evaluate(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+    with program(folder, "evaluate", *arguments) as done:
+        out, err = done.communicate(timeout=100)
+    assert done.returncode == code, err
+    return out, err
+
+
+def test_a_backtests_trades_are_tried_on_a_firms_account(folder: Path) -> None:
+    run(folder, "--settings", "s.yaml", "--bars", "bars.csv", "--set", "risk.firm_rules=null", "--json", "e.json")
+    asked = "e.json", "--pack", "topstep_combine_50k", "--on", "2026-11-24", "--trials", "60", "--sizes", "12"
+    asked += "--longest", "4", "--block", "1"
+    found = json.loads(evaluate(folder, *asked, "--json")[0])
+    assert (found["pack"], found["trials"], len(found["sizes"])) == ("topstep_combine_50k", 60, 12)
+    for each in found["sizes"]:
+        ways = ("passed", "paid", "maximum_loss", "no_room", "time")
+        assert sum(each[way] for way in ways) == pytest.approx(1)
+    assert json.loads(evaluate(folder, *asked, "--json")[0]) == found
+    assert json.loads(evaluate(folder, *asked, "--json", "--seed", "2")[0]) != found
+    out, err = evaluate(folder, *asked)
+    assert "Trading Combine 50K, 60 tries for each size" in out
+    assert [line.split()[0] for line in out.splitlines() if " x " in line] == [str(times) for times in range(1, 13)]
+    assert "sessions have trades; what was drawn from so few says little" in err
+    run(folder, "--settings", "s.yaml", "--bars", "bars.csv", "--json", "limited.json")
+    _, err = evaluate(folder, "limited.json", *asked[1:])
+    assert "the backtest was traded under topstep_combine_50k" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.json", "--pack", "topstep_combine_50k"], "none.json: No such file"),
+        (["bars.csv", "--pack", "topstep_combine_50k"], "bars.csv: is no JSON"),
+        (["list.json", "--pack", "topstep_combine_50k"], "list.json: is no report of a backtest"),
+        (["part.json", "--pack", "topstep_combine_50k"], "the report lacks 'days'"),
+        (["part.json", "--pack", "topstep"], "pack of rules 'topstep' is unknown"),
+        (["part.json", "--pack", "topstep_combine_50k", "--on", "soon"], "--on 'soon' is no date"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_in_a_line(folder: Path, arguments: list[str], said: str) -> None:
+    (folder / "list.json").write_text("[]")
+    (folder / "part.json").write_text('{"trades": []}')
+    out, err = evaluate(folder, *arguments, code=2)
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1

@@ -66,11 +66,21 @@ def page(outcome: Outcome, told: Mapping[str, Any], settings: str) -> str:
         start=_money(told["account"]["start_balance"]), balance=_money(told["account"]["equity"]),
         warnings="".join(f"<p class=warning>{escape(each)}</p>" for each in told["warnings"]),
         cards="".join(_card(*each, told["figures"]) for each in _CARDS),
-        equity=_equity(curve(outcome), told), candles="".join(_candles(outcome, told)),
+        orders=_orders(told), equity=_equity(curve(outcome), told), candles="".join(_candles(outcome, told)),
         groups="".join(_group(name, title, told) for name, title in _GROUPS.items()),
         excursions=_excursions(told), trades=_trades(told), refused=_counts(told), settings=escape(settings),
         plotly=get_plotlyjs(),
     )  # fmt: skip
+
+
+def _orders(told: Mapping[str, Any]) -> str:
+    orders = told["other_orders"]
+    if orders is None:
+        return ""
+    return (
+        f"<p class=soft>The same trades in {orders['orders']:,} other orders: largest drawdown "
+        f"{_money(orders['median'])} in the middle, {_money(orders['deep'])} or deeper in 5 of 100.</p>"
+    )
 
 
 def _card(title: str, name: str, kind: str, totals: Mapping[str, Any]) -> str:

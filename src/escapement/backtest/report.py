@@ -9,7 +9,16 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from escapement.backtest.figures import ClosedTrade, Group, closed_trades, curve, daily, figures, grouped
+from escapement.backtest.figures import (
+    ClosedTrade,
+    Group,
+    closed_trades,
+    curve,
+    daily,
+    figures,
+    grouped,
+    shuffled_drawdowns,
+)
 from escapement.backtest.run import Outcome
 from escapement.core.execution import role_of
 from escapement.model import PriceGrid
@@ -18,6 +27,7 @@ from escapement.moments import datetime_from_ns, iso_from_ns
 _EXCHANGE = ZoneInfo("America/Chicago")
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FEW_TRADES = 30
+_ORDERS, _SEED = 1_000, 1
 _PLAIN_GROUPS = ("by_hour", "by_weekday", "by_rule", "by_timeframe", "by_exit", "by_direction")
 
 
@@ -53,6 +63,7 @@ def report(outcome: Outcome, dishonest: Sequence[str] = ()) -> dict[str, Any]:
             "rejections": dict(Counter(each.words for each in outcome.rejections).most_common()),
         },
         "figures": asdict(totals),
+        "other_orders": _other_orders(trades),
         **{
             name: [asdict(group) for group in groups]
             for name, groups in zip(_PLAIN_GROUPS, _groups(trades), strict=True)
@@ -85,6 +96,12 @@ def report(outcome: Outcome, dishonest: Sequence[str] = ()) -> dict[str, Any]:
             for each in outcome.refusals
         ],
     }  # fmt: skip
+
+
+def _other_orders(trades: Sequence[ClosedTrade]) -> dict[str, float | int] | None:
+    """Return how deep the largest drawdown is when the same trades come in other orders."""
+    found = shuffled_drawdowns(trades, _ORDERS, _SEED)
+    return None if found is None else {"orders": _ORDERS, "median": found[0], "deep": found[1]}
 
 
 def _groups(trades: Sequence[ClosedTrade]) -> tuple[list[Group], ...]:
@@ -134,11 +151,17 @@ def _trade(number: int, each: ClosedTrade, outcome: Outcome) -> dict[str, Any]:
     grid = PriceGrid(outcome.histories[trip.contract_id].contract.tick_size)
     return {
         "number": number, "contract": trip.contract_id, "direction": "long" if trip.size > 0 else "short",
-        "size": abs(trip.size), "opened_at": iso_from_ns(trip.opened_ns), "entry": grid.price(trip.entry_ticks),
+        "size": abs(trip.size), "trade_date": _trade_date(each, outcome), "opened_at": iso_from_ns(trip.opened_ns),
+        "entry": grid.price(trip.entry_ticks),
         "closed_at": iso_from_ns(trip.closed_ns), "exit": grid.price(trip.exit_ticks), "by": each.exit,
         "ticks": trip.ticks, "net": each.net, "fees": float(trip.fees), "rule": each.rule,
         "timeframe": each.timeframe, "worst_ticks": each.worst_ticks, "best_ticks": each.best_ticks,
     }  # fmt: skip
+
+
+def _trade_date(each: ClosedTrade, outcome: Outcome) -> str:
+    found = outcome.histories[each.trip.contract_id].calendar.locate(each.trip.closed_ns)
+    return "" if found is None else found[1].trade_date.isoformat()
 
 
 def _open(outcome: Outcome) -> list[dict[str, Any]]:

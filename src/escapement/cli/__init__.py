@@ -79,6 +79,7 @@ from escapement.cli import (  # noqa: E402
     db,  # noqa: F401
     decisions,  # noqa: F401
     demo,  # noqa: F401
+    evaluate,  # noqa: F401
     execute,  # noqa: F401
     gaps,  # noqa: F401
     gateway,  # noqa: F401

@@ -172,7 +172,12 @@ def _print(told: Mapping[str, Any]) -> None:
         ["", ""],
         [(name, "-" if totals[key] is None else form.format(totals[key])) for name, key, form in _LINES],
     )
-    counts = told["counts"]
+    orders, counts = told["other_orders"], told["counts"]
+    if orders is not None:
+        typer.echo(
+            f"\nthe same trades in {orders['orders']:,} other orders: largest drawdown {orders['median']:,.2f} in the "
+            f"middle, {orders['deep']:,.2f} or deeper in 5 of 100"
+        )
     typer.echo(
         f"\n{counts['signals']:,} signals, {counts['decisions']:,} decisions, {counts['orders']:,} orders, "
         f"{counts['fills']:,} fills"

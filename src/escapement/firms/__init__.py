@@ -62,6 +62,8 @@ class _Rules(_Strict):
     correlated: tuple[frozenset[str], ...] = ()
     profit_target: Decimal | None = Field(None, gt=0)
     best_day_share: Decimal | None = Field(None, gt=0, le=1)
+    payout_days: int | None = Field(None, ge=1)
+    payout_day_profit: Decimal = Field(Decimal(0), ge=0)
 
     @field_validator("trailing", mode="before")
     @classmethod

@@ -37,7 +37,8 @@ class Pack:
     over all products together; products of ``micros`` count a tenth. ``no_entries_after``, ``flatten_at``: times of day
     at the exchange; when a session closes early, they lie so far before its close as ``minutes_before_close`` tells.
     ``own_device``: the firm forbids trading from servers. ``no_hedging``: no opposite positions on other accounts, nor
-    in products of the same group of ``correlated``.
+    in products of the same group of ``correlated``. ``profit_target`` passes the account, when no day made more than
+    ``best_day_share`` of the profit. ``payout_days``: after so many days that made ``payout_day_profit`` it pays out.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Pack:
     correlated: tuple[frozenset[str], ...] = ()
     profit_target: Decimal | None = None
     best_day_share: Decimal | None = None
+    payout_days: int | None = None
+    payout_day_profit: Decimal = Decimal(0)
 
     def lots(self, product: str, size: int) -> Decimal:
         """Return how many lots ``size`` contracts of a product count."""
