@@ -73,7 +73,6 @@ class _Desk:
     wish: Wish | None = None
     is_sending: bool = False
     waits_for_price: bool = False
-    must_go: str = ""
 
 
 @dataclass(slots=True)
@@ -245,8 +244,8 @@ class Engine:
         if self._blocked_until_ns and self.now_ns >= self._blocked_until_ns:
             self.dealer.blocked, self._blocked_until_ns = "", 0
         self._keep_day()
-        for contract_id, desk in self._desks.items():
-            if self.dealer.book.net(contract_id) or self.venue.working(contract_id) or desk.must_go:
+        for contract_id in self._desks:
+            if self.dealer.book.net(contract_id) or self.venue.working(contract_id):
                 self._work(contract_id)
 
     def _decided(self, wish: Wish) -> None:
@@ -281,7 +280,7 @@ class Engine:
         for _ in range(_MOST_STEPS):
             if desk.is_sending:
                 return
-            found = self.dealer.situation(contract_id, desk.wish, is_known=True, must_go=desk.must_go)
+            found = self.dealer.situation(contract_id, desk.wish, is_known=True)
             if found.step is None:
                 return
             self._do(desk, found.step)
