@@ -252,8 +252,18 @@ def evaluate(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
 
 def test_a_backtests_trades_are_tried_on_a_firms_account(folder: Path) -> None:
     run(folder, "--settings", "s.yaml", "--bars", "bars.csv", "--set", "risk.firm_rules=null", "--json", "e.json")
-    asked = "e.json", "--pack", "topstep_combine_50k", "--on", "2026-11-24", "--trials", "60", "--sizes", "12"
-    asked += "--longest", "4", "--block", "1"
+    asked: tuple[str, ...] = (
+        "e.json",
+        "--pack",
+        "topstep_combine_50k",
+        "--on",
+        "2026-11-24",
+        "--trials",
+        "60",
+        "--sizes",
+        "12",
+    )
+    asked = *asked, "--longest", "4", "--block", "1"
     found = json.loads(evaluate(folder, *asked, "--json")[0])
     assert (found["pack"], found["trials"], len(found["sizes"])) == ("topstep_combine_50k", 60, 12)
     for each in found["sizes"]:
