@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -90,3 +91,21 @@ def run(told: History | Sequence[History], decisions: Sequence[Decision], with_a
 def fills(outcome: Outcome) -> list[tuple[int, float]]:
     """Return what was filled: contracts, negative when sold, and price."""
     return [(each.size if each.side is OrderSide.BUY else -each.size, each.price) for each in outcome.fills]
+
+
+def walk(count: int) -> list[Bar]:
+    """Return so many bars of 5 minutes, wandering from a Sunday evening on."""
+    chance, calendar, frame = random.Random(3), calendar_for_contract(MES), Timeframe.parse("5m")
+    at_ns, ticks = ns_from_iso("2025-03-16T22:00:00Z"), 22_800
+    found: list[Bar] = []
+    while len(found) < count:
+        interval = calendar.interval(frame, at_ns)
+        if interval is not None:
+            opened = ticks + chance.randint(-1, 1)
+            ticks = opened + chance.randint(-14, 14)
+            high, low = max(opened, ticks) + chance.randint(0, 8), min(opened, ticks) - chance.randint(0, 8)
+            found.append(
+                Bar(MES, frame, interval.label_ns, interval.end_ns, opened / 4, high / 4, low / 4, ticks / 4, 40)
+            )
+        at_ns += 300_000_000_000
+    return found

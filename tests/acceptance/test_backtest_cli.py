@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ import pytest
 
 from escapement.calendars import calendar_for_contract
 from escapement.csvfiles import read_bars, write_bars, write_trades
-from escapement.model import Bar, Timeframe, Trade
-from escapement.moments import ns_from_iso
+from escapement.model import Trade
 from escapement.simulator.sources import trades_of_bar
 from escapement.storage import DBHandler
+from pasts import walk
 from programs import program
 
 MES = "CON.F.US.MES.M25"
@@ -75,28 +74,10 @@ class Prophet:
 '''
 
 
-def market(count: int = 1_500) -> list[Bar]:
-    """Return an invented market of 5 minutes from a Sunday evening on."""
-    chance, calendar, frame = random.Random(3), calendar_for_contract(MES), Timeframe.parse("5m")
-    at_ns, ticks = ns_from_iso("2025-03-16T22:00:00Z"), 22_800
-    found: list[Bar] = []
-    while len(found) < count:
-        interval = calendar.interval(frame, at_ns)
-        if interval is not None:
-            opened = ticks + chance.randint(-1, 1)
-            ticks = opened + chance.randint(-14, 14)
-            high, low = max(opened, ticks) + chance.randint(0, 8), min(opened, ticks) - chance.randint(0, 8)
-            found.append(
-                Bar(MES, frame, interval.label_ns, interval.end_ns, opened / 4, high / 4, low / 4, ticks / 4, 40)
-            )
-        at_ns += 300_000_000_000
-    return found
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("backtest")
-    some = market()
+    some = walk(1_500)
     write_bars(made / "bars.csv", some)
     calendar = calendar_for_contract(MES)
     trades = [trade for bar in some for trade in trades_of_bar(bar, calendar)]

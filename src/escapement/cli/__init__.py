@@ -87,6 +87,7 @@ from escapement.cli import (  # noqa: E402
     ingest,  # noqa: F401
     kill,  # noqa: F401
     orders,  # noqa: F401
+    parity,  # noqa: F401
     pnl,  # noqa: F401
     positions,  # noqa: F401
     recordings,  # noqa: F401
