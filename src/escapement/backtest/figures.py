@@ -11,8 +11,8 @@ Money is account money after fees, ticks are whole ticks over all contracts of a
   is the whole time.
 - Profit factor: what winners made / what losers lost. Expectancy: mean of what a trade made.
 
-A day is a session of the exchange; a session without trading counts with a return of nothing. Equity counts open
-positions at the close of each bar, without the fees of closing them.
+Figures of a year need twenty sessions. A day is a session of the exchange; a session without trading counts with a
+return of nothing. Equity counts open positions at the close of each bar, without the fees of closing them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from escapement.model import NS_PER_SECOND, Bar, Decision, OrderSide, PriceGrid
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _DAYS_A_YEAR = 252
+LEAST_SESSIONS = 20  # of fewer, a year says nothing
 _YEAR_NS = 365.25 * 86_400 * NS_PER_SECOND
 
 
@@ -159,10 +160,11 @@ def figures(outcome: Outcome, trades: Sequence[ClosedTrade], course: Curve) -> F
     below = np.append(float(outcome.start_balance), course.equity) - peak
     deepest = float(below.min())
     share = float((below / peak).min()) if bool((peak > 0).all()) else None
-    cagr = _cagr(outcome, course)
-    deviation = float(np.std(returns, ddof=1)) if returns.size > 1 else 0.0
-    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if returns.size else 0.0
-    mean = float(np.mean(returns)) if returns.size else 0.0
+    is_long = returns.size >= LEAST_SESSIONS
+    cagr = _cagr(outcome, course) if is_long else None
+    deviation = float(np.std(returns, ddof=1)) if is_long else 0.0
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if is_long else 0.0
+    mean = float(np.mean(returns)) if is_long else 0.0
     return Figures(
         trades=len(trades), net=float(outcome.balance - outcome.start_balance),
         fees=float(sum(each.fees for each in outcome.fills if not each.voided)),

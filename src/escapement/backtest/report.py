@@ -133,7 +133,8 @@ def _warnings(outcome: Outcome, trades: Sequence[ClosedTrade]) -> list[str]:
     found = []
     if len(trades) < FEW_TRADES:
         found.append(
-            f"{len(trades)} trades are too few to tell skill from luck; below {FEW_TRADES} take no figure seriously"
+            f"{len(trades)} closed trade{'' if len(trades) == 1 else 's'}: too few to tell skill from luck; below "
+            f"{FEW_TRADES} take no figure seriously"
         )
     lost = [words for _, words in outcome.alarms if words.startswith("maximum_loss")]
     if lost:

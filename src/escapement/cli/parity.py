@@ -138,7 +138,7 @@ def _print(found: Comparison, causes: dict[str, int]) -> None:
     if not found.differences:
         typer.echo(f"Live and backtest agree: {counts}.")
         return
-    typer.echo(f"Compared {counts}; {len(found.differences):,} differ:")
+    typer.echo(f"Compared {counts}; differences: {len(found.differences):,}")
     print_table(
         ["at", "contract", "what", "which", "live", "backtest", "cause", "because"],
         [
