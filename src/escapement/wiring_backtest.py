@@ -181,13 +181,13 @@ def run(settings: Settings, histories: Sequence[History], from_ns: int, to_ns: i
     runs = wiring.analyzer_runs(settings)
     rules = wiring.coordination_rules(settings, runs)
     directions = rulebook.directions(settings.coordinator)
-    return backtest(histories, _readers(runs, histories), rules, directions, account(settings), from_ns, to_ns)
+    return backtest(histories, readers(runs, histories), rules, directions, account(settings), from_ns, to_ns)
 
 
 def dishonest(settings: Settings, histories: Sequence[History]) -> list[str]:
     """Return, in words, which of the settings' analyzers know more on this history than they could have known live."""
     found = []
-    for reader in _readers(wiring.analyzer_runs(settings), histories):
+    for reader in readers(wiring.analyzer_runs(settings), histories):
         (history,) = (each for each in histories if each.contract.contract_id == reader.key.contract_id)
         bars = history.bars[reader.key.timeframe][-_CHECKED_BARS:]
         finding = check_honesty(reader.create, bars, pushes=_CHECKED_PUSHES).finding if bars else None
@@ -210,7 +210,8 @@ def account(settings: Settings) -> Account:
     )  # fmt: skip
 
 
-def _readers(runs: Sequence[Run], histories: Sequence[History]) -> list[Reader]:
+def readers(runs: Sequence[Run], histories: Sequence[History]) -> list[Reader]:
+    """Return the analyzers of each contract and timeframe there are bars of."""
     series = [(each.contract.contract_id, timeframe) for each in histories for timeframe in each.bars]
     return [Reader(each.key, _maker(run, each.key.timeframe)) for run in runs for each in run.on(series)]
 

@@ -112,21 +112,30 @@ def backtest(
         InvalidInput: there is nothing between the two.
         AnalyzerFault: an analyzer failed.
     """
-    by_id = {each.contract.contract_id: each for each in histories}
     _check_extent(histories, from_ns, to_ns)
-    signals: dict[str, list[HeardSignal]] = {contract_id: [] for contract_id in by_id}
+    by_id = {each.contract.contract_id: each for each in histories}
+    signals: list[HeardSignal] = []
     for reader in readers:
         bars = by_id[reader.key.contract_id].bars[reader.key.timeframe]
         past = (bar for bar in bars if bar.end_ns <= to_ns)
-        signals[reader.key.contract_id] += heard(reader, past, directions, from_ns)
-    weighed = {
-        contract_id: decided(contract_id, rules, history.calendar, signals[contract_id])
-        for contract_id, history in by_id.items()
-    }
-    decisions = in_order(each for each, _ in weighed.values())
-    remarks = tuple(each for _, some in weighed.values() for each in some)
-    heard_signals = tuple(sorted((each for some in signals.values() for each in some), key=_known_at))
+        signals += heard(reader, past, directions, from_ns)
+    decisions, remarks = weigh(histories, rules, signals)
+    heard_signals = tuple(sorted(signals, key=_known_at))
     return trade(histories, decisions, account, from_ns, to_ns, signals=heard_signals, remarks=remarks)
+
+
+def weigh(
+    histories: Sequence[History], rules: Rules, signals: Sequence[HeardSignal]
+) -> tuple[list[Decision], tuple[Remark, ...]]:
+    """Return what the coordinator decides of signals, in the order in which it does, and what it says of each."""
+    by_contract: dict[str, list[HeardSignal]] = {each.contract.contract_id: [] for each in histories}
+    for each in signals:
+        by_contract[each.signal.contract_id].append(each)
+    weighed = [
+        decided(history.contract.contract_id, rules, history.calendar, by_contract[history.contract.contract_id])
+        for history in histories
+    ]
+    return in_order(each for each, _ in weighed), tuple(each for _, some in weighed for each in some)
 
 
 def trade(

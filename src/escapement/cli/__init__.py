@@ -96,6 +96,7 @@ from escapement.cli import (  # noqa: E402
     services,  # noqa: F401
     signals,  # noqa: F401
     simulate,  # noqa: F401
+    sweep,  # noqa: F401
     trades,  # noqa: F401
     watchdog,  # noqa: F401
 )
