@@ -1,8 +1,10 @@
-"""Backtests of the same bars: ours, backtesting.py and vectorbt, each in a process of its own.
+"""Backtests of the same bars: ours, backtesting.py, vectorbt and backtrader, each in a process of its own.
 
 One crossover of averages of 10 and 50 one-minute bars, always in the market, at the first price of the next bar,
 without costs; then trend starts on five timeframes through rules, risk checks, stops and targets. Reading the bars is
-not counted. vectorbt is measured at its second call, for the first compiles. Usage: benchmarks/backtest.py [BARS]
+not counted. vectorbt is measured at its second call, for the first compiles. Then points of a sweep over the length of
+the faster average, ours and vectorbt's, and what memory they take more than one point. Usage: benchmarks/backtest.py
+[BARS]
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from escapement import rulebook, wiring, wiring_backtest  # noqa: E402 - the path comes first
-from escapement.backtest.analysis import Reader  # noqa: E402 - below what it is measured with
+from escapement import rulebook, wiring, wiring_backtest, wiring_sweep  # noqa: E402 - the path comes first
 from escapement.backtest.run import History, backtest  # noqa: E402
 from escapement.core.aggregation.columns import BarColumns, aggregate_bars  # noqa: E402
 from escapement.core.risk import OwnLimits  # noqa: E402
@@ -34,7 +35,9 @@ from pasts import MES, MINUTE, MONDAY, account  # noqa: E402
 
 BARS = 1_000_000
 FRAME = Timeframe.parse("1m")
-SYSTEMS = "escapement", "backtesting.py", "vectorbt", "escapement, whole system"
+SYSTEMS = "escapement", "backtesting.py", "vectorbt", "backtrader", "escapement, whole system"
+SWEEPS = "escapement", "vectorbt"
+LENGTHS = 8, 10, 12, 14
 
 
 def market(count: int) -> list[Bar]:
@@ -58,10 +61,7 @@ def ours(bars: Sequence[Bar], settings: Settings, own: Callable[[], Any]) -> Cal
     by_timeframe = {FRAME: bars} | {each: columns.bars(MES) for each, columns in built.items()}
     runs = wiring.analyzer_runs(settings)
     past = [History(contract_facts(MES), calendar, by_timeframe)]
-    readers = [
-        Reader(each.key, lambda run=run, each=each: run.plugin.create(run.params[each.key.timeframe]))  # type: ignore[misc]
-        for run in runs for each in run.on([(MES, timeframe) for timeframe in by_timeframe])
-    ]  # fmt: skip
+    readers = wiring_backtest.readers(runs, past)
     rules, directions = wiring.coordination_rules(settings, runs), rulebook.directions(settings.coordinator)
 
     def run() -> int:
@@ -71,12 +71,23 @@ def ours(bars: Sequence[Bar], settings: Settings, own: Callable[[], Any]) -> Cal
     return run
 
 
-def crossover(bars: Sequence[Bar]) -> Callable[[], int]:
-    settings = load_settings(
+def crossing() -> Settings:
+    return load_settings(
         environ={}, contracts=[MES], timeframes=["1m"], coordinator={"entries": [{"rule": "pass_through"}]},
         analyzers={"run": [{"name": "moving_average_crossover", "params": {"fast": 10, "slow": 50}}]},
+        execution={"stop_ticks": 15_000}, risk={"orders_per_minute": None, "oldest_price_seconds": 600},
     )  # fmt: skip
-    return ours(bars, settings, lambda: account(stop=15_000, own=OwnLimits(orders_per_minute=None)))
+
+
+def crossover(bars: Sequence[Bar]) -> Callable[[], int]:
+    return ours(bars, crossing(), lambda: account(stop=15_000, own=OwnLimits(orders_per_minute=None)))
+
+
+def points(bars: Sequence[Bar]) -> Callable[[int], int]:
+    calendar = SessionCalendar("always", [Session(date(2025, 3, 17), (Period(MONDAY, bars[-1].end_ns),))])
+    past = [History(contract_facts(MES), calendar, {FRAME: bars})]
+    work = wiring_sweep.PointWork(wiring_sweep.plain(crossing()), past)
+    return lambda fast: int(work({"analyzers.run.0.params.fast": fast}, bars[0].start_ns, bars[-1].end_ns)["trades"])
 
 
 def whole(bars: Sequence[Bar]) -> Callable[[], int]:
@@ -120,14 +131,42 @@ def theirs(bars: Sequence[Bar]) -> Callable[[], int]:
     return lambda: len(test.run()["_trades"])
 
 
+def trader(bars: Sequence[Bar]) -> Callable[[], int]:
+    import backtrader
+
+    class Follow(backtrader.Strategy):  # type: ignore[misc]
+        def __init__(self) -> None:
+            fast, slow = (backtrader.indicators.SMA(self.data.close, period=length) for length in (10, 50))
+            self.crosses = backtrader.indicators.CrossOver(fast, slow)
+            self.closed = 0
+
+        def notify_trade(self, trade: Any) -> None:
+            self.closed += trade.isclosed
+
+        def next(self) -> None:
+            if self.crosses[0]:
+                self.order_target_size(target=1 if self.crosses[0] > 0 else -1)
+
+    engine = backtrader.Cerebro(stdstats=False)
+    engine.broker.setcash(1_000_000)
+    engine.addstrategy(Follow)
+    engine.adddata(backtrader.feeds.PandasData(dataname=frame(bars)))
+    return lambda: int(engine.run()[0].closed)
+
+
 def columns_of(bars: Sequence[Bar]) -> Callable[[], int]:
+    run = columns_at(bars)
+    return lambda: run(10)
+
+
+def columns_at(bars: Sequence[Bar]) -> Callable[[int], int]:
     import numpy as np
     import vectorbt
 
     table = frame(bars)
 
-    def run() -> int:
-        fast, slow = (table["Close"].rolling(length).mean() for length in (10, 50))
+    def run(length: int) -> int:
+        fast, slow = (table["Close"].rolling(each).mean() for each in (length, 50))
         apart = (fast - slow).round(6)
         above = ((apart > 0) & (apart.shift(1) <= 0)).shift(1, fill_value=False)
         below = ((apart < 0) & (apart.shift(1) >= 0)).shift(1, fill_value=False)
@@ -138,29 +177,44 @@ def columns_of(bars: Sequence[Bar]) -> Callable[[], int]:
         assert np.isfinite(portfolio.value().iloc[-1])
         return int(portfolio.trades.count())
 
-    run()
+    run(10)
     return run
 
 
 def measure(system: str, count: int) -> None:
     warnings.simplefilter("ignore")
-    make = dict(zip(SYSTEMS, (crossover, theirs, columns_of, whole), strict=True))[system]
+    make = dict(zip(SYSTEMS, (crossover, theirs, columns_of, trader, whole), strict=True))[system]
     run = make(market(count))
     started = time.perf_counter()
     trades = run()
-    taken = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    print(json.dumps({"seconds": taken, "trades": trades, "peak": peak}))
+    print(json.dumps({"seconds": time.perf_counter() - started, "trades": trades, "peak": peak()}))
+
+
+def measure_points(system: str, count: int) -> None:
+    warnings.simplefilter("ignore")
+    run = dict(zip(SWEEPS, (points, columns_at), strict=True))[system](market(count))
+    run(LENGTHS[0])
+    one, started = peak(), time.perf_counter()
+    trades = sum(run(length) for length in LENGTHS[1:])
+    taken = (time.perf_counter() - started) / len(LENGTHS[1:])
+    print(json.dumps({"seconds": taken, "trades": trades, "peak": peak(), "one": one}))
+
+
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def alone(what: str, system: str, count: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, __file__, what, system, str(count)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else BARS
-    found = {}
-    for system in SYSTEMS:
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", system, str(count)], check=True, stdout=subprocess.PIPE, text=True
-        )
-        found[system] = json.loads(done.stdout.splitlines()[-1])
+    found = {system: alone("--one", system, count) for system in SYSTEMS}
     print(f"{count:,} bars of a minute")
     for system, each in found.items():
         share = found["backtesting.py"]["seconds"] / each["seconds"]
@@ -168,10 +222,17 @@ def main() -> None:
             f"{system:26} {count / each['seconds']:12,.0f} bars/s  {share:6.2f} x backtesting.py  "
             f"{each['trades']:7,} trades  {each['peak']:6,.0f} MB"
         )
+    print("a point of a sweep")
+    for system in SWEEPS:
+        each = alone("--points", system, count)
+        memory = f"{each['one']:6,.0f} MB at one point, {each['peak']:6,.0f} MB after {len(LENGTHS)}"
+        print(f"{system:26} {each['seconds']:9.3f} s  {memory}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         measure(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["--points"]:
+        measure_points(sys.argv[2], int(sys.argv[3]))
     else:
         main()
