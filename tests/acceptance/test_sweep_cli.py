@@ -197,6 +197,7 @@ def test_analyzers_read_once_for_all_that_does_not_change_them(folder: Path) -> 
     [
         (["--over", "execution.stop=1,2"], "execution.stop is no setting"),
         (["--over", "execution.stop_ticks=1,1"], "stands there twice"),
+        (["--over", "logging.level=info,debug"], "logging.level changes nothing in a backtest"),
         (["--over", "execution.stop_ticks=1", "--over", "execution.stop_ticks=2"], "named twice"),
         (["--over", "analyzers.run.4.params.fast=1,2"], "places 0 to 0"),
         (["--over", "execution.stop_ticks=10,20", "--windows", "90"], "too few for 90 windows"),

@@ -48,6 +48,7 @@ from escapement.settings import setting_paths
 from escapement.settings.fields import from_yaml
 
 _MOST_POINTS = 100_000
+_SEARCHED = "analyzers", "coordinator", "execution", "risk", "backtest"
 _SHOWN = 10
 
 
@@ -153,6 +154,8 @@ def _dimensions(over: Sequence[str]) -> list[Dimension]:
         path = each.name
         if not any(path == name or path.startswith(f"{name}.") for name in known):
             raise InvalidInput(f"--over {path} is no setting; escapement config show lists them")
+        if path.partition(".")[0] not in _SEARCHED:
+            raise InvalidInput(f"--over {path} changes nothing in a backtest; name a setting of {', '.join(_SEARCHED)}")
     names = [each.name for each in found]
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:

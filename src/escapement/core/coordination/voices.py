@@ -49,8 +49,9 @@ class Scope:
 
     def holds(self, voice: Voice) -> bool:
         """Whether the voice counts."""
-        return (not self.timeframes or voice.timeframe in self.timeframes) and (
-            not self.analyzers or voice.analyzer in self.analyzers
+        signal = voice.last.signal
+        return (not self.timeframes or signal.timeframe in self.timeframes) and (
+            not self.analyzers or signal.analyzer in self.analyzers
         )
 
 
@@ -59,11 +60,13 @@ class Voices:
 
     def __init__(self) -> None:
         self._by_key: dict[VoiceKey, Voice] = {}
+        self._order: list[VoiceKey] | None = None  # of the keys; None when one came or went
 
     def __iter__(self) -> Iterator[Voice]:
         """Yield the voices, largest timeframe first, in an order that does not depend on when they spoke."""
-        by_key = [self._by_key[key] for key in sorted(self._by_key)]
-        return iter(sorted(by_key, key=lambda voice: voice.timeframe, reverse=True))
+        if self._order is None:
+            self._order = sorted(sorted(self._by_key), key=lambda key: self._by_key[key].timeframe, reverse=True)
+        return iter([self._by_key[key] for key in self._order])
 
     def take(self, heard: HeardSignal) -> None:
         """Let a voice say something; FLAT signals say nothing."""
@@ -71,16 +74,20 @@ class Voices:
             return
         key = voice_key(heard)
         known = self._by_key.get(key)
+        if known is None:
+            self._order = None
         self._by_key[key] = Voice(heard, heard.direction) if known is None else _newer(known, heard)
 
     def keep_only(self, keys: Iterable[VoiceKey]) -> None:
         """Forget voices that are not among these (timeframe, analyzer, version, parameters)."""
         kept = set(keys)
         self._by_key = {key: voice for key, voice in self._by_key.items() if key in kept}
+        self._order = None
 
     def retract(self, key: VoiceKey, left: Sequence[HeardSignal]) -> None:
         """Let a voice, some of whose statements no longer hold, say only what is ``left`` of its newest ones."""
         self._by_key.pop(key, None)
+        self._order = None
         for heard in left:
             self.take(heard)
 
@@ -92,6 +99,7 @@ class Voices:
         """Take the place of what was said with a snapshot."""
         voices = [Voice(read_signal(contract_id, each["last"]), int(each["direction"])) for each in saved]
         self._by_key = {voice_key(voice.last): voice for voice in voices}
+        self._order = None
 
 
 def _newer(known: Voice, heard: HeardSignal) -> Voice:
