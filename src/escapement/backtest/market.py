@@ -144,7 +144,7 @@ class BarMarket:
         ended = bisect_left(self._ends, to_ns + 1)  # bars whose end is not after it
         if ended > self._next:
             self._next, self._is_begun = ended, False
-            venue.quotes.pop(self._contract_id, None)
+            venue.quotes.pop(self._contract_id, None)  # a bar's first price says nothing of the next one's
         if not self._is_begun and self._next < len(self._opens) and self._opens[self._next] < to_ns:
             self._begin_bar(venue)
 
@@ -169,6 +169,7 @@ class BarMarket:
         """Tell the venue of the bar that begins at ``at_ns``, or of the range of the one that ends after it."""
         if not self._is_begun or at_ns >= self._ends[self._next]:
             self._next, self._is_begun = bisect_left(self._opens, at_ns), False
+            venue.quotes.pop(self._contract_id, None)
             self._begin_bar(venue)
             return False
         index = self._next
