@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,12 +18,13 @@ from escapement.core.risk import Pack
 from escapement.errors import ConfigurationError, InvalidInput
 from escapement.model import NS_PER_SECOND, Account, Fill, PriceGrid, Session, SessionCalendar
 from escapement.paper import PaperVenue
-from escapement.ports import AccountFeed, Broker, TradeFeed, TradesReceived, VenueTime
+from escapement.ports import AccountFeed, Broker, TradeFeed
 from escapement.projectx import GatewayClient, HubParams, MarketFeed, UserFeed
 from escapement.services.bookkeeping import Bookkeeper
-from escapement.services.dealing import Dealing
+from escapement.services.dealing import Clock, Dealing
 from escapement.services.execute import CHANNELS, ExecuteParams, Execution
 from escapement.services.marketclock import MarketClock
+from escapement.services.pace import Pace
 from escapement.services.plan import names_of
 from escapement.services.watchdog import Watchdog, WatchdogParams
 from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings
@@ -37,7 +38,7 @@ PAPER = "paper"
 _ATTEMPTS = 2
 # How long the database may take to notice that a program which held the account was killed.
 _RELEASED_S = 4.0
-_MINUTE_NS, _DAY_NS = 60 * NS_PER_SECOND, 86_400 * NS_PER_SECOND
+_MINUTE_NS, _DAY_NS, _WEEK_NS = 60 * NS_PER_SECOND, 86_400 * NS_PER_SECOND, 7 * 86_400 * NS_PER_SECOND
 
 
 def check_mode(settings: Settings, mode: str | None, environ: Mapping[str, str]) -> str:
@@ -110,7 +111,7 @@ class _Venue:
     broker: Broker
     feed: AccountFeed
     account: Account
-    hear: Callable[[TradesReceived | VenueTime], Awaitable[None]] | None = None
+    paper: PaperVenue | None = None
 
 
 @asynccontextmanager
@@ -141,7 +142,8 @@ async def execution(
         else:
             venue = await _paper(settings, client, calendar_of, database)
         # The venue's own time, running on between what is heard: a deadline must not hang on this machine's clock.
-        clock = MarketClock("stream", settings.ingest.replay_speed if settings.ingest.clock == "stream" else 1.0)
+        speed = settings.ingest.replay_speed if settings.ingest.clock == "stream" else 1.0
+        clock = MarketClock("stream", speed) if venue.paper is None else venue.paper.pace
         kept = await _kept(store, venue, mode, 0 if settings.ingest.clock == "stream" else time.time_ns())
 
         def feed_of(contracts: Sequence[str]) -> TradeFeed:
@@ -168,7 +170,7 @@ async def _service(
     settings: Settings,
     store: ExecutionStore,
     venue: _Venue,
-    clock: MarketClock,
+    clock: Clock,
     kept: KeptAccount,
     feed_of: Callable[[Sequence[str]], TradeFeed],
     calendar_of: Callable[[str], SessionCalendar],
@@ -201,8 +203,10 @@ async def _service(
     service = Execution(
         deal, store, None, settings.coordinator.name, venue.feed, feed_of,
         [each.id for each in settings.contracts], await store.wishes(kept.account), orders, kept.last_decision_number,
-        venue.hear, params or ExecuteParams(chosen.poll_seconds, reconcile_s=chosen.reconcile_seconds),
+        venue.paper, params or ExecuteParams(chosen.poll_seconds, reconcile_s=chosen.reconcile_seconds),
     )  # fmt: skip
+    if venue.paper is not None:
+        dealer.prices |= venue.paper.prices()
     service.blocked_before(kept.blocked, kept.blocked_until_ns)
     services.append(service)
     return service
@@ -239,16 +243,23 @@ async def _paper(
 ) -> _Venue:
     chosen = settings.execution
     model = FillModel(slippage_ticks=chosen.paper_slippage_ticks)
-    paper = PaperVenue(PAPER, chosen.paper_balance, chosen.fee_per_side, model, client.contract, calendar_of, database)
+    deadlines, contracts = deadlines_of(settings, firm_rules(settings)), [each.id for each in settings.contracts]
+
+    def edge_after(now_ns: int) -> int | None:
+        sessions = (
+            session for each in contracts for session in calendar_of(each).sessions_between(now_ns, now_ns + _WEEK_NS)
+        )
+        edges = (edge for each in sessions for edge in (each.open_ns, each.close_ns, *deadlines(each)))
+        return min((edge for edge in edges if edge is not None and edge > now_ns), default=None)
+
+    wall_ns = None if settings.ingest.clock == "stream" else time.time_ns
+    paper = PaperVenue(
+        PAPER, chosen.paper_balance, chosen.fee_per_side, model, client.contract, calendar_of, database,
+        pace=Pace(chosen.paper_delay_seconds, edge_after, wall_ns),
+        latency_ns=chosen.paper_latency_ms * NS_PER_SECOND // 1_000,
+    )  # fmt: skip
     await paper.restore()
-
-    async def hear(event: TradesReceived | VenueTime) -> None:
-        if isinstance(event, TradesReceived):
-            await paper.hear(event.trades)
-        else:
-            paper.pass_time(event.at_ns)
-
-    return _Venue(paper, paper, (await paper.accounts())[0], hear)
+    return _Venue(paper, paper, (await paper.accounts())[0], paper)
 
 
 async def _kept(store: ExecutionStore, venue: _Venue, mode: str, since_ns: int) -> KeptAccount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -365,10 +366,21 @@ async def test_an_account_that_is_not_there_is_named_with_those_that_are(url: st
 
 async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url: str) -> None:
     async with floor(url, around(5_700.0, 90), fills=FillModel()) as there:
-        settings = settings_for(there.simulator, execution={"mode": "paper", "account": None})
+        settings = settings_for(
+            there.simulator, execution={"mode": "paper", "account": None, "paper_delay_seconds": 0.1}
+        )
+
+        async def going_on(condition: Callable[[], bool]) -> None:
+            async with asyncio.timeout(10):
+                while not condition():
+                    there.step()
+                    await asyncio.sleep(0.05)
+
         async with executing(there, settings, mode="paper") as service:
             await there.decide(1)
-            await until(lambda: service.deal.keeper.book.net(MES) == 1 and service.deal.keeper.book.protected(MES) == 1)
+            await going_on(
+                lambda: service.deal.keeper.book.net(MES) == 1 and service.deal.keeper.book.protected(MES) == 1
+            )
             assert not there.orders()
             balance = (await service.deal.broker.accounts())[0].balance
         async with executing(there, settings, mode="paper") as service:
@@ -376,7 +388,7 @@ async def test_paper_trades_the_same_way_and_keeps_its_account_between_runs(url:
             assert (await service.deal.broker.accounts())[0].balance == balance
             assert await there.rows("SELECT * FROM reconciliations") == []
             await there.decide(0)
-            await until(lambda: service.deal.keeper.book.net(MES) == 0)
+            await going_on(lambda: service.deal.keeper.book.net(MES) == 0)
             assert service.deal.dealer.balance == (await service.deal.broker.accounts())[0].balance
 
 

@@ -11,7 +11,6 @@ from escapement.core.risk import Verdict
 from escapement.model import NS_PER_SECOND
 from escapement.ports import Broker
 from escapement.services.bookkeeping import Bookkeeper
-from escapement.services.marketclock import MarketClock
 
 _HOUR_NS = 3_600 * NS_PER_SECOND
 
@@ -30,6 +29,18 @@ class EntryStore(Protocol):
         ...
 
 
+class Clock(Protocol):
+    """What time it is at the venue."""
+
+    def now_ns(self) -> int:
+        """Return the venue's time, nanoseconds UTC; 0 before anything was heard."""
+        ...
+
+    def hear(self, at_ns: int) -> None:
+        """Take note of a time that the venue told."""
+        ...
+
+
 @dataclass(slots=True)
 class Dealing:
     """The account at work: ``dealer`` knows what may be done, the others do it."""
@@ -39,7 +50,7 @@ class Dealing:
     broker: Broker
     store: EntryStore
     keeper: Bookkeeper
-    clock: MarketClock
+    clock: Clock
     was_asked: bool = False  # the venue was asked for everything since the start
     is_current: bool = False  # and since its events were interrupted last
     learnt_to_ns: int = 0  # what happened at the venue until then is in the book

@@ -51,15 +51,22 @@ class Desk:
         contract: what is dealt in.
         wish: what is wished of it, if anything.
         ask: asks the venue for everything and compares; returns when that is done.
+        rested: called when there is nothing to do.
     """
 
     def __init__(
-        self, deal: Dealing, contract: Contract, wish: Wish | None, ask: Callable[[str], Awaitable[None]]
+        self,
+        deal: Dealing,
+        contract: Contract,
+        wish: Wish | None,
+        ask: Callable[[str], Awaitable[None]],
+        rested: Callable[[], None],
     ) -> None:
         self.contract = contract
         self.wish = wish
         self._deal = deal
         self._ask = ask
+        self._rested = rested
         self._id = contract.contract_id
         self._product = product_of(contract)
         self._rung = asyncio.Event()
@@ -72,6 +79,17 @@ class Desk:
         self._pause_s = self._search_pause_s = _FIRST_PAUSE_S
         self._next_search_s = 0.0
         self.is_stopped = False
+        self._is_resting = False
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether there is nothing to do, until it is rung for or time passes."""
+        return self._is_resting and not (self._rung.is_set() and not self.is_stopped)
+
+    @property
+    def waits_to_enter(self) -> bool:
+        """Whether an entry waits, for a price or for the venue to be known."""
+        return self.wish is not None and self.wish.standing is Standing.WAITING and bool(self.wish.direction)
 
     def ring(self) -> None:
         """Have the contract looked at."""
@@ -91,6 +109,13 @@ class Desk:
 
     async def run(self) -> None:
         """Deal until ``stop``."""
+        try:
+            await self._deal_on()
+        finally:
+            self._is_resting = True
+            self._rested()
+
+    async def _deal_on(self) -> None:
         while not self.is_stopped:
             self._rung.clear()
             try:
@@ -103,15 +128,19 @@ class Desk:
                 if acted:
                     self._pause_s = _FIRST_PAUSE_S
                 else:
-                    is_waiting = self._pending or self._effect or self._wrong_since or self._waits_to_enter()
+                    is_waiting = self._pending or self._effect or self._wrong_since or self.waits_to_enter
                     await self._rest(_LOOK_S if is_waiting else _IDLE_S)
 
     async def _rest(self, longest_s: float) -> None:
+        self._is_resting = True
+        self._rested()
         try:
             async with asyncio.timeout(longest_s):
                 await self._rung.wait()
         except TimeoutError:
             return
+        finally:
+            self._is_resting = False
 
     async def _work(self) -> bool:
         """Do the next thing; return whether there was one."""
@@ -148,9 +177,6 @@ class Desk:
         found = self._deal.dealer.situation(self._id, self.wish, is_known=is_known, must_go=self._must_go)
         self._why = found.why
         return found
-
-    def _waits_to_enter(self) -> bool:
-        return self.wish is not None and self.wish.standing is Standing.WAITING and bool(self.wish.direction)
 
     async def _is_due(self, case: Case) -> bool:
         """Whether protection that is not as it shall be is mended now, or may still come from the venue by itself."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -23,12 +23,13 @@ from typing import Protocol
 import structlog
 
 from escapement.core.dealing import LastPrice
-from escapement.core.execution import INTENDED, KillSwitch, OrderNote, Standing, Wish
+from escapement.core.execution import INTENDED, AccountDay, KillSwitch, OrderNote, Standing, Wish
 from escapement.errors import GatewayError, GatewayRefused, InvalidInput, StorageError
 from escapement.model import Account, Fill, Order, Position
 from escapement.ports import AccountEvent, AccountFeed, FeedLive, FeedLost, TradeFeed, TradesReceived, VenueTime
 from escapement.services.dealing import Dealing, EntryStore
 from escapement.services.desk import Desk
+from escapement.services.pace import Kind, Pace
 from escapement.services.reconcile import DifferenceStore, Reconciliation
 
 log = structlog.get_logger(service="execute")
@@ -45,8 +46,8 @@ class ExecutionRecords(EntryStore, DifferenceStore, Protocol):
         """Return what a coordinator decided after its decision ``number``, in order."""
         ...
 
-    async def put_wish(self, account: str, wish: Wish) -> None:
-        """Replace what is wished of a contract, and say that its decision was looked at."""
+    async def put_wish(self, account: str, wish: Wish, looked_at: int) -> None:
+        """Replace what is wished of a contract, and say that all decisions up to a number were looked at."""
         ...
 
     async def kill_switch(self) -> KillSwitch:
@@ -59,6 +60,21 @@ class ExecutionRecords(EntryStore, DifferenceStore, Protocol):
 
     async def put_day(self, account: str, trade_date: date, start: Decimal, balance: Decimal, equity: Decimal) -> None:
         """Take note of where the account stands on a trading day."""
+        ...
+
+
+class Estimated(Protocol):
+    """A venue whose fills are estimated from the market, in a pace of its own."""
+
+    pace: Pace
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether all that happened was told to whoever reads its events, and he asks for more."""
+        ...
+
+    async def hear(self, event: TradesReceived | VenueTime) -> None:
+        """Let the market trade, or time pass."""
         ...
 
 
@@ -111,7 +127,7 @@ class Execution:
         wishes: as they were kept.
         orders: as they were written down, to look for those that may have been sent.
         last_number: every decision up to it was looked at.
-        hear: what else hears the market: a paper venue.
+        estimated: the paper venue; None where orders go to the gateway.
         params: how to run.
     """
 
@@ -125,7 +141,7 @@ class Execution:
     wishes: Sequence[Wish]
     orders: Sequence[OrderNote]
     last_number: int
-    hear: Callable[[TradesReceived | VenueTime], Awaitable[None]] | None = None
+    estimated: Estimated | None = None
     params: ExecuteParams = field(default_factory=ExecuteParams)
     _desks: dict[str, Desk] = field(default_factory=dict, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
@@ -134,6 +150,7 @@ class Execution:
     _blind: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _heard: list[str] = field(default_factory=list, init=False)
+    _upcoming: dict[int, Wish] = field(default_factory=dict, init=False)
     _feed: TradeFeed | None = field(default=None, init=False)
     _is_live: bool = field(default=False, init=False)
     _blocked_until_ns: int | None = field(default=None, init=False)
@@ -142,6 +159,8 @@ class Execution:
     def __post_init__(self) -> None:
         self._reconciliation = Reconciliation(self.deal, self.store)
         self._heard = list(dict.fromkeys(self.contracts))
+        if self.estimated is not None:
+            self.estimated.pace.is_quiet, self.estimated.pace.look = self._is_quiet, self._look
 
     def statistics(self) -> ExecuteStatistics:
         """Return the counts so far."""
@@ -176,13 +195,17 @@ class Execution:
                 ]
                 await self._open_desks()
                 # Nothing is done before it is known what was done before.
-                works = [self._ask_regularly(), self._take_decisions(), self._watch(), self._keep_days()]
+                works = [self._ask_regularly(), self._take_decisions(), self._keep_days()]
+                if self.estimated is None:  # else limits are looked at whenever something happens
+                    works.append(self._watch())
                 if self.bell is not None:
                     works.append(self.bell.listen(self._rung))
                 beside += [group.create_task(each) for each in works]
                 await self._stopping.wait()
                 for desk in self._desks.values():
                     desk.stop()
+                if self.estimated is not None:
+                    await self.estimated.pace.finish()
                 for task in beside:
                     task.cancel()
         except ExceptionGroup as failures:
@@ -191,6 +214,7 @@ class Execution:
             await self.account_feed.aclose()
             if self._feed is not None:
                 await self._feed.aclose()
+            await self._write_day()
             with suppress(StorageError):
                 await self.deal.keeper.flush()
 
@@ -213,7 +237,9 @@ class Execution:
         desk = self._desks.get(contract_id)
         if desk is None:
             contract = await self.deal.keeper.know(contract_id)
-            desk = self._desks.setdefault(contract_id, Desk(self.deal, contract, None, self._reconciliation.run))
+            desk = self._desks.setdefault(
+                contract_id, Desk(self.deal, contract, None, self._reconciliation.run, self._rested)
+            )
             if self._group is not None:
                 self._group.create_task(desk.run())
             if contract_id not in self._heard:
@@ -230,9 +256,9 @@ class Execution:
         while True:
             try:
                 self.deal.dealer.kill = await self._killed()
-                while wishes := await self.store.decisions_after(self.coordinator, self.last_number, _MOST):
+                while wishes := await self.store.decisions_after(self.coordinator, self._fetched(), _MOST):
                     for wish in wishes:
-                        await self._take(wish)
+                        await self._come(wish)
             except (StorageError, GatewayError) as error:
                 log.warning("decisions_wait", reason=str(error))
                 await asyncio.sleep(_RETRY_S)
@@ -244,20 +270,48 @@ class Execution:
                 pass
             self._decide.clear()
 
+    def _fetched(self) -> int:
+        return max((self.last_number, *self._upcoming))
+
+    async def _come(self, wish: Wish) -> None:
+        """Take a decision, when it is time for it."""
+        if self.estimated is None:
+            await self._take(wish)
+            return
+
+        async def take() -> None:
+            while True:
+                try:
+                    await self._take(wish)
+                except (StorageError, GatewayError) as error:
+                    log.warning("decisions_wait", reason=str(error))
+                    await asyncio.sleep(_RETRY_S)
+                else:
+                    break
+            del self._upcoming[wish.number]
+
+        self._upcoming[wish.number] = wish
+        self.estimated.pace.at(wish.known_at_ns, Kind.DECISION, take)
+
     async def _take(self, wish: Wish) -> None:
+        newest = max(self.last_number, wish.number)
+        looked_at = min((number - 1 for number in self._upcoming if number < wish.number), default=newest)
         try:
             desk = await self._desk(wish.contract_id)
         except GatewayRefused as error:
             # The venue knows no such contract, and will not: one decision must not hold up all others.
             log.error("decision_dropped", contract=wish.contract_id, decision=wish.decision_id, reason=str(error))  # noqa: TRY400 - it says it all
-            await self.store.put_wish(self.deal.account, replace(wish, standing=Standing.DROPPED))
-            self.last_number = wish.number
+            await self.store.put_wish(self.deal.account, replace(wish, standing=Standing.DROPPED), looked_at)
+            self.last_number = newest
             return
-        await self.store.put_wish(self.deal.account, wish)
-        self.last_number = wish.number
+        await self.store.put_wish(self.deal.account, wish, looked_at)
+        self.last_number = newest
+        if desk.wish is not None and desk.wish.number >= wish.number:
+            return  # it was taken before an older one of another contract, and has been acted on
         self._counts["decisions"] += 1
         log.info("wish", contract=wish.contract_id, direction=wish.direction, decision=wish.decision_id)
         desk.wish = wish
+        self._keep_day()
         desk.ring()
 
     async def _killed(self) -> KillSwitch:
@@ -297,19 +351,22 @@ class Execution:
             log.warning("event_waits", reason=str(error))
             self._blind.set()
             return
+        if isinstance(value, Fill):
+            self._keep_day()
         await self._desk(value.contract_id)
         self.ring(value.contract_id)
 
     async def _hear_market(self) -> None:
         while True:
             self._feed = self.feed_of(tuple(self._heard))
-            async for event in self._feed.events():
+            held_back = None if self.estimated is None else self.estimated.pace
+            async for event in self._feed.events() if held_back is None else held_back.follow(self._feed):
                 if isinstance(event, TradesReceived):
                     self.deal.clock.hear(max(trade.at_ns for trade in event.trades))
                 elif isinstance(event, VenueTime):
                     self.deal.clock.hear(event.at_ns)
-                if self.hear is not None and isinstance(event, TradesReceived | VenueTime):
-                    await self.hear(event)
+                if self.estimated is not None and isinstance(event, TradesReceived | VenueTime):
+                    await self.estimated.hear(event)
                 if isinstance(event, TradesReceived):
                     for trade in event.trades:
                         holding = self.deal.keeper.book.holdings.get(trade.contract_id)
@@ -341,18 +398,37 @@ class Execution:
                 cause = "the time"
 
     async def _watch(self) -> None:
-        """Look at limits and deadlines."""
         while True:
             await asyncio.sleep(self.params.watch_s)
-            deal = self.deal
-            now_ns = deal.clock.now_ns()
-            if self._blocked_until_ns is not None and now_ns >= self._blocked_until_ns:
-                await self._block("", None)
-            for contract_id in deal.keeper.book.holdings:
-                if deal.keeper.book.net(contract_id) and deal.dealer.stop_all(contract_id):
-                    self.ring(contract_id)
-            if not deal.dealer.blocked:
-                await self._alarm(now_ns)
+            await self._look()
+
+    async def _look(self, at_edge: bool = False) -> None:  # noqa: FBT001, FBT002 - as a pace calls it
+        """Look at limits and deadlines; ``at_edge``: sessions begin or end, or a deadline has come."""
+        deal = self.deal
+        now_ns = deal.clock.now_ns()
+        if self._blocked_until_ns is not None and now_ns >= self._blocked_until_ns:
+            await self._block("", None)
+        if at_edge:
+            self._keep_day()
+            self._ring_all()
+        for contract_id in deal.keeper.book.holdings:
+            if deal.keeper.book.net(contract_id) and deal.dealer.stop_all(contract_id):
+                self.ring(contract_id)
+        for desk in self._desks.values():
+            if desk.waits_to_enter:
+                desk.ring()
+        if not deal.dealer.blocked:
+            await self._alarm(now_ns)
+
+    def _is_quiet(self) -> bool:
+        """Whether all was done that follows from what happened."""
+        if self.estimated is None or not (self.deal.was_asked and self.estimated.is_heard):
+            return False
+        return sum(not desk.is_resting for desk in self._desks.values()) == self.estimated.pace.calls
+
+    def _rested(self) -> None:
+        if self.estimated is not None:
+            self.estimated.pace.stir()
 
     async def _alarm(self, now_ns: int) -> None:
         deal = self.deal
@@ -371,16 +447,22 @@ class Execution:
         except StorageError as error:
             log.warning("block_unwritten", reason=str(error))
 
+    def _keep_day(self) -> AccountDay | None:
+        dealer = self.deal.dealer
+        return dealer.keep_day(next(filter(None, map(dealer.session, self._heard)), None))
+
     async def _keep_days(self) -> None:
         """Keep where the account stands on each trading day."""
-        dealer = self.deal.dealer
         while True:
-            today = dealer.keep_day(next(filter(None, map(dealer.session, self._heard)), None))
-            if today is not None:
-                try:
-                    await self.store.put_day(
-                        self.deal.account, today.trade_date, today.start_balance, today.balance, today.equity
-                    )
-                except StorageError as error:
-                    log.warning("day_unwritten", reason=str(error))
+            await self._write_day()
             await asyncio.sleep(self.params.day_s)
+
+    async def _write_day(self) -> None:
+        today = self._keep_day()
+        if today is not None:
+            try:
+                await self.store.put_day(
+                    self.deal.account, today.trade_date, today.start_balance, today.balance, today.equity
+                )
+            except StorageError as error:
+                log.warning("day_unwritten", reason=str(error))

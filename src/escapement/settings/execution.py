@@ -49,6 +49,8 @@ class ExecutionSettings(Section):
     poll_seconds: Seconds = 2.0
     paper_balance: Money = Decimal(50_000)
     paper_slippage_ticks: Annotated[int, BeforeValidator(no_flag), Field(ge=0)] = 1
+    paper_latency_ms: Annotated[int, BeforeValidator(no_flag), Field(ge=0, le=60_000)] = 250
+    paper_delay_seconds: Annotated[Seconds, Field(le=60)] = 2.0
 
     @field_validator("account")
     @classmethod

@@ -106,12 +106,12 @@ class ExecutionStore:
             for row in rows
         ]  # fmt: skip
 
-    async def put_wish(self, account: str, wish: Wish) -> None:
-        """Replace what is wished of a contract, and say that its decision was looked at."""
+    async def put_wish(self, account: str, wish: Wish, looked_at: int) -> None:
+        """Replace what is wished of a contract, and say that all decisions up to a number were looked at."""
         with translated():
             await self._pool.execute(
                 _PUT_WISH, account, wish.contract_id, wish.decision_id, wish.number, wish.direction, str(wish.standing),
-                datetime_from_ns(wish.known_at_ns), wish.data_complete,
+                datetime_from_ns(wish.known_at_ns), wish.data_complete, looked_at,
             )  # fmt: skip
 
     async def wishes(self, account: str) -> list[Wish]:

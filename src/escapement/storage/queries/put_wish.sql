@@ -1,8 +1,9 @@
--- Replace what is wished of a contract, unless a newer decision is there, and say that its decision was looked at.
+-- Replace what is wished of a contract, unless a newer decision is there, and say up to which number all were looked at.
 -- $1 account $2 contract_id $3 decision_id $4 decision_number $5 direction $6 standing $7 known_at $8 data_complete
+-- $9 looked at up to
 WITH looked AS (
     UPDATE execution_accounts
-    SET last_decision_number = greatest(last_decision_number, $4), updated_at = clock_timestamp()
+    SET last_decision_number = greatest(last_decision_number, $9), updated_at = clock_timestamp()
     WHERE account = $1
 )
 INSERT INTO execution_wishes AS kept
