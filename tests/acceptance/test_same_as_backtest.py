@@ -10,9 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,19 @@ import yaml
 
 from escapement import wiring_backtest
 from escapement.backtest.run import Outcome
+from escapement.csvfiles import write_trades
 from escapement.model import Bar, Fill, Timeframe
-from escapement.settings import Settings, load_settings
+from escapement.settings import load_settings
 from escapement.simulator import synthetic_trades
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.execution import ExecutionStore
 from programs import program, wait_for
-from escapement.csvfiles import write_trades
 
 MES, MNQ = "CON.F.US.MES.M25", "CON.F.US.MNQ.M25"
 CONTRACTS = [MES, MNQ]
-SPEED = 900.0
+SPEED = 1_800.0
 SETTINGS: dict[str, Any] = {
     "contracts": CONTRACTS,
     "timeframes": ["1m", "5m", "15m"],
@@ -46,7 +45,7 @@ SETTINGS: dict[str, Any] = {
         "exits": [{"rule": "opposite_signal", "timeframes": ["5m"]}],
         "patience_seconds": 3_600.0,
     },
-    "execution": {"stop_ticks": {"MES": 16, "MNQ": 40}, "target_ticks": {"MES": 24}, "paper_delay_seconds": 3.0},
+    "execution": {"stop_ticks": {"MES": 16, "MNQ": 40}, "target_ticks": {"MES": 24}, "paper_delay_seconds": 5.0},
     "risk": {"flatten_minutes": 10, "no_entries_minutes": 30, "daily_loss": 1_500, "oldest_price_seconds": 60},
     "logging": {"level": "info"},
 }
@@ -135,7 +134,7 @@ async def recorded(url: str, last_ns: int) -> dict[str, Rows]:
             _bar(bar) for contract_id in CONTRACTS for timeframe in TIMEFRAMES
             for bar in await database.bars_between(contract_id, timeframe, 0, last_ns) if bar.end_ns <= last_ns
         ]  # fmt: skip
-        signals = await AnalysisStore(database).signals(superseded=True, to_ns=last_ns)
+        signals = await AnalysisStore(database).signals(to_ns=last_ns)
         decisions = await CoordinationStore(database).decisions()
         store = ExecutionStore(database)
         orders, fills = await store.orders("paper"), await store.fills("paper")
@@ -147,10 +146,10 @@ async def recorded(url: str, last_ns: int) -> dict[str, Rows]:
         ),
         "decisions": sorted(
             (each.decision_id, each.contract_id, str(each.action), each.direction, each.price, each.known_at_ns,
-             each.rule, each.words) for each in decisions
+             each.rule, each.words) for each in decisions if each.known_at_ns <= last_ns
         ),
         "orders": sorted(
-            (each.venue_order_id, each.contract_id, each.key if not each.key.startswith("#") else None,
+            (each.venue_order_id or 0, each.contract_id, each.key if not each.key.startswith("#") else None,
              each.type.name, each.side.name, each.size, each.status, each.filled_size, each.filled_price,
              each.limit_price, each.stop_price, each.created_ns) for each in orders
         ),
@@ -197,7 +196,7 @@ def _fill(fill: Fill) -> tuple[Any, ...]:
 @pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 @pytest.mark.parametrize("restart_at", [None, "2025-03-17T09:30:00"], ids=["in one run", "with a restart at midday"])
 def test_a_day_on_paper_is_its_backtest_row_by_row(tmp_path: Path, url: str, restart_at: str | None) -> None:
-    trades = list(synthetic_trades(CONTRACTS, date(2025, 3, 17), seed=7, per_minute=20))
+    trades = list(synthetic_trades(CONTRACTS, date(2025, 3, 17), seed=7, per_minute=15))
     file = tmp_path / "day.csv"
     write_trades(file, trades)
     last_ns = trades[-1].at_ns

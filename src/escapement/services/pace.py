@@ -82,8 +82,8 @@ class Pace:
     def resume(self, now_ns: int, ahead: Iterable[Trade]) -> None:
         """Go on at a moment, with trades that were received and did not happen before the last end."""
         self._now_ns = now_ns
-        for trade in ahead:
-            self._push(0.0, TradesReceived((trade,), 0))
+        for trade in ahead:  # decisions on them may still be to come
+            self._push(time.monotonic(), TradesReceived((trade,), 0))
 
     def ahead(self) -> list[Trade]:
         """Return the trades that were received and have not happened."""
