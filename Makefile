@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 2
 BIN := $(VENV)/bin
 COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py tests/unit/test_analyzers.py \
     tests/acceptance/test_analyzers_cli.py
@@ -16,13 +17,13 @@ install: $(VENV)/.installed ## install the program and what it needs into .venv
 demo: $(VENV)/.installed ## a synthetic market through simulator, client and aggregator into a database, in a minute
 	$(BIN)/escapement demo $(ARGS)
 
-test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some)
+test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some, JOBS=4 for more at once)
 	@if command -v npm >/dev/null 2>&1; then \
 	    if [ -f tests/js/package.json ]; then \
 	        npm install --prefix tests/js --no-package-lock --no-audit --no-fund --loglevel=error; fi; \
 	else echo "Without npm, tests that need it are left out (in CI they fail)."; fi
 	@tests/projectxpy/install.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 faults: $(VENV)/.installed-dev ## sessions and orders with every fault, and kill -9 of every program; half an hour
 	@($(BIN)/python soak/kills.py && $(BIN)/python soak/chain.py && $(BIN)/python soak/order_kills.py && \

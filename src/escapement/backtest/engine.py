@@ -27,15 +27,21 @@ from escapement.core.risk import Check, Entry, floors
 from escapement.errors import InvariantViolated
 from escapement.model import Contract, Decision, Fill, Order, OrderRequest, OrderSide, OrderStatus, OrderType, Trade
 from escapement.simulator.accounts import HalfTrade
+from escapement.simulator.fills import Side
 from escapement.simulator.orders import Bracket
 from escapement.simulator.orders import Order as VenueOrder
 from escapement.simulator.orders import OrderRequest as VenueRequest
+from escapement.simulator.orders import OrderStatus as VenueStatus
 from escapement.simulator.orders import OrderType as VenueOrderType
 from escapement.simulator.venue import Answer, Venue
 
 USER: Final = "backtest"
 _MOST_STEPS: Final = 50
 _HIGHEST: Final = 1 << 62
+# The venue numbers them as the gateway does, and so do we.
+_STATUSES: Final = {each: OrderStatus(each) for each in VenueStatus}
+_TYPES: Final = {each: OrderType(each) for each in VenueOrderType}
+_SIDES: Final = {each: OrderSide(each) for each in Side}
 
 
 class _Kind(IntEnum):
@@ -367,20 +373,16 @@ class Engine:
 
     def _learn(self, *asked: str) -> None:
         """Take what the venue tells into the book, and do what follows."""
-        touched = dict.fromkeys(asked)
-        for event in self.venue.take_events():
-            number = event.data["id"]
-            if event.kind == "order" and isinstance(number, int):
-                order = self.venue.orders[number]
-                self.dealer.book.see_order(self._order(order))
-                touched[order.contract_id] = None
-            elif event.kind == "trade":
-                contract_id = str(event.data["contractId"])
-                touched[contract_id] = None
-                for half in reversed(self.venue.accounts[event.account_id].trades):
-                    if half.trade_id == number:
-                        self.dealer.book.see_fill(self._fill(half))
-                        break
+        touched, book = dict.fromkeys(asked), self.dealer.book
+        events = self.venue.take_events()
+        for number in dict.fromkeys(each.data["id"] for each in events if each.kind == "order"):
+            order = self.venue.orders[int(str(number))]
+            book.see_order(self._order(order))
+            touched[order.contract_id] = None
+        filled = sum(each.kind == "trade" for each in events)
+        for half in self.venue.accounts[book.account_id].trades[-filled:] if filled else ():
+            book.see_fill(self._fill(half))
+            touched[half.contract_id] = None
         if not touched:
             return
         self._settle()
@@ -394,7 +396,7 @@ class Engine:
         grid = self.venue.listings[order.contract_id].grid
         return Order(
             order.order_id, order.account_id, order.contract_id, order.created_ns, order.updated_ns,
-            OrderStatus(order.status), OrderType(order.type), OrderSide(order.side), order.size, order.filled,
+            _STATUSES[order.status], _TYPES[order.type], _SIDES[order.side], order.size, order.filled,
             grid.mean(order.cost, order.filled) if order.filled else None,
             None if order.limit is None else grid.price(order.limit),
             None if order.stop is None else grid.price(order.stop), None, order.custom_tag, order.parent_id,
@@ -404,6 +406,6 @@ class Engine:
     def _fill(self, half: HalfTrade) -> Fill:
         grid = self.venue.listings[half.contract_id].grid
         return Fill(
-            half.trade_id, half.account_id, half.contract_id, half.order_id, half.at_ns, OrderSide(half.side),
+            half.trade_id, half.account_id, half.contract_id, half.order_id, half.at_ns, _SIDES[half.side],
             half.size, grid.price(half.ticks), half.fees + half.commissions, half.profit, half.voided,
         )  # fmt: skip

@@ -194,7 +194,7 @@ def _engine(by_id: Mapping[str, History], account: Account, from_ns: int, to_ns:
     }
     has_trades = all(each.trades is not None for each in by_id.values())
     return Engine(
-        dealer, Venue(listings, [spec], from_ns, account.fills),
+        dealer, Venue(listings, [spec], from_ns, account.fills, tells=False),
         {contract_id: _market(each, account.fills, from_ns) for contract_id, each in by_id.items()},
         sorted({from_ns, *moments}), account.latency_ns if has_trades else 0,
     )  # fmt: skip

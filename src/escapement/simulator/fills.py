@@ -23,12 +23,12 @@ class Side(IntEnum):
     @property
     def sign(self) -> int:
         """Return 1 for buying, -1 for selling."""
-        return 1 - 2 * self.value
+        return 1 - 2 * int(self)
 
     @property
     def opposite(self) -> Side:
         """Return the other side."""
-        return Side(1 - self.value)
+        return Side.SELL if self is Side.BUY else Side.BUY
 
 
 @dataclass(frozen=True, slots=True)

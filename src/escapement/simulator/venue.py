@@ -69,6 +69,8 @@ class Venue:
         now_ns: the time before the first print.
         model: how orders fill.
         rules: what is not known of the real venue.
+        tells: whether events say how things stand; else only which order or execution something happened to, for
+            somebody who looks for himself.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Venue:
         now_ns: int,
         model: FillModel | None = None,
         rules: Rules | None = None,
+        *,
+        tells: bool = True,
     ) -> None:
         self.listings = listings
         self.accounts = {spec.account_id: Account(spec) for spec in accounts}
@@ -86,6 +90,7 @@ class Venue:
         self.orders: dict[int, Order] = {}
         self._model = model or FillModel()
         self._rules = rules or Rules()
+        self._tells = tells
         self._working: dict[str, list[Order]] = {}
         self._tags: dict[int, set[str]] = {}
         self._events: list[Event] = []
@@ -365,7 +370,7 @@ class Venue:
     def _fill(self, order: Order, size: int, ticks: int) -> None:
         account = self.accounts[order.account_id]
         listing = self.listings[order.contract_id]
-        held = self._position(account, order.contract_id)
+        held = self._position(account, order.contract_id) if self._tells else None
         for part in fills.pieces(size, self._model):
             order.filled += part
             order.cost += part * ticks
@@ -373,7 +378,9 @@ class Venue:
             self._tell_order(order)
             halves = account.fill(listing.contract, order.side, part, ticks, self.now_ns, order.order_id, self._ids)
             for half in halves:
-                self._tell("trade", account, 0, trade_json(half, listing.grid))
+                self._tell(
+                    "trade", account, 0, trade_json(half, listing.grid) if self._tells else {"id": half.trade_id}
+                )
             held = self._tell_position(account, order.contract_id, held)
             self._follow(order, ticks)
 
@@ -418,8 +425,10 @@ class Venue:
 
     def _tell_order(self, order: Order) -> None:
         order.updated_ns = self.now_ns
-        listing = self.listings[order.contract_id]
-        data = order_json(order, listing.grid, listing.contract.symbol_id)
+        data: dict[str, object] = {"id": order.order_id}
+        if self._tells:
+            listing = self.listings[order.contract_id]
+            data = order_json(order, listing.grid, listing.contract.symbol_id)
         self._tell("order", self.accounts[order.account_id], 1 if order.is_working else 2, data)
 
     def _position(self, account: Account, contract_id: str) -> dict[str, object] | None:
@@ -433,6 +442,8 @@ class Venue:
         self, account: Account, contract_id: str, before: dict[str, object] | None
     ) -> dict[str, object] | None:
         """Tell of a position and the balance; a closed one is told with action 2, type 0, size 0 and its old price."""
+        if not self._tells:
+            return None
         now = self._position(account, contract_id)
         if now is not None:
             self._tell("position", account, 1, now)

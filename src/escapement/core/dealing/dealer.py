@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from escapement.core.dealing.terms import DealParams, product_of
 from escapement.core.execution import (
@@ -73,6 +73,15 @@ class LastPrice:
     at_ns: int
 
 
+class _Past(NamedTuple):
+    """Several trading days: the balance at the end of the last, and the highest of all."""
+
+    balance: Decimal
+    highest_end: Decimal
+    highest_balance: Decimal
+    highest_equity: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """How a contract stands, what to do next about it, and in words what asks for that."""
@@ -112,6 +121,7 @@ class Dealer:
     entries_ns: list[int] = field(default_factory=list)
     others: tuple[tuple[str, str, int], ...] = ()
     reserved: dict[str, Entry] = field(default_factory=dict)
+    _known_past: tuple[tuple[date | None, int, int], _Past | None] | None = field(default=None, init=False)
 
     @property
     def balance(self) -> Decimal:
@@ -156,25 +166,40 @@ class Dealer:
     def state(self) -> AccountState:
         """Return how the account stands, for the risk checks."""
         before = [self.start_balance, *([] if self.highest_before is None else [self.highest_before])]
-        earlier = [day for key, day in sorted(self.days.items()) if key != self.today]
+        past = self._past()
         today = self.days.get(self.today) if self.today is not None else None
-        start = earlier[-1].balance if earlier else self.start_balance
+        start = self.start_balance if past is None else past.balance
         day_start = start if today is None else today.start_balance
         balance = self.balance
-        known = [*earlier, *([] if today is None else [today])]
+        known = [each for each in (past, today) if each is not None]
         return AccountState(
             can_trade=self.can_trade, balance=balance, day_start_balance=day_start,
-            highest_end_of_day=max([*before, *(each.balance for each in earlier)]),
+            highest_end_of_day=max([*before, *([] if past is None else [past.highest_end])]),
             end_of_day_balance=start,
             highest_realised=max([*before, balance, *(each.highest_balance for each in known)]),
-            highest_equity=max([*before, self.equity(), *(each.highest_equity for each in known)]),
+            highest_equity=max([*before, self._equity(balance), *(each.highest_equity for each in known)]),
             paid_out=self.paid_out, exposures=tuple(self.exposure(each) for each in self.book.holdings),
             others=self.others, entry_times_ns=tuple(self.entries_ns), blocked=self.blocked,
         )  # fmt: skip
 
+    def _past(self) -> _Past | None:
+        """Return what the days before today come to; they do not change any more."""
+        which = self.today, len(self.days), id(self.days)
+        if self._known_past is None or self._known_past[0] != which:
+            earlier = [day for key, day in sorted(self.days.items()) if key != self.today]
+            found = None if not earlier else _Past(
+                earlier[-1].balance, max(each.balance for each in earlier),
+                max(each.highest_balance for each in earlier), max(each.highest_equity for each in earlier),
+            )  # fmt: skip
+            self._known_past = which, found
+        return self._known_past[1]
+
     def equity(self) -> Decimal:
         """Return what the account would have if all were closed a tick worse than the last price, after fees."""
-        total = self.balance
+        return self._equity(self.balance)
+
+    def _equity(self, balance: Decimal) -> Decimal:
+        total = balance
         for contract_id, holding in self.book.holdings.items():
             price = self.prices.get(contract_id)
             for lot in holding.lots:
@@ -218,10 +243,9 @@ class Dealer:
         book, policy = self.book, self.params.foreign
         holding, working = book.holdings[contract_id], book.working(contract_id)
         foreign = 0 if policy == "adopt" else book.foreign_net(contract_id)
-        closing = [
-            each for each in working if each.type is OrderType.MARKET and role_of(each.custom_tag) is Role.FOREIGN
-        ]
-        others = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN and each not in closing]
+        theirs = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN]
+        closing = any(each.type is OrderType.MARKET for each in theirs)
+        others = any(each.type is not OrderType.MARKET for each in theirs)
         must_all = self.stop_all(contract_id)
         if policy == "flatten" and (foreign or others):
             must_all = must_all or OTHERS
@@ -236,7 +260,11 @@ class Dealer:
             entry_ticks=round(cost / count) if count else 0,
             stop_ticks=self.params.stop_of(product) or 0, target_ticks=self.params.target_of(product),
             most=self._most(contract_id, wish),
-            working=[each for each in working if each not in closing and (is_foreign_ours or each not in others)],
+            working=working if not theirs else [
+                each for each in working
+                if role_of(each.custom_tag) is not Role.FOREIGN
+                or (is_foreign_ours and each.type is not OrderType.MARKET)
+            ],
         )  # fmt: skip
         step = next_step(case)
         waits = wish is not None and wish.standing is Standing.WAITING and bool(wish.direction)
@@ -271,6 +299,9 @@ class Dealer:
         code, words = self._objection(contract.contract_id, wanted)
         if words:
             state = replace(state, blocked=words, blocked_as=code)
+        verdict = check_entry(self.pack, self.own, state, market, proposal)
+        if verdict.approved:
+            return proposal.size, verdict
         most = largest_size(self.pack, self.own, state, market, proposal)
         proposal = replace(proposal, size=most or proposal.size)
         return proposal.size, check_entry(self.pack, self.own, state, market, proposal)
@@ -325,10 +356,14 @@ class Dealer:
             self.entries_ns.clear()
         if self.today is None:
             return None
-        balance, equity = self.balance, self.equity()
-        day = self.days.get(self.today, AccountDay(self.today, balance, balance, balance, equity, equity))
-        self.days[self.today] = day = replace(
-            day, balance=balance, highest_balance=max(day.highest_balance, balance), equity=equity,
-            highest_equity=max(day.highest_equity, equity),
-        )  # fmt: skip
+        balance = self.balance
+        equity = self._equity(balance)
+        day = self.days.get(self.today)
+        if day is None:
+            day = self.days[self.today] = AccountDay(self.today, balance, balance, balance, equity, equity)
+        elif day.balance != balance or day.equity != equity:
+            self.days[self.today] = day = replace(
+                day, balance=balance, highest_balance=max(day.highest_balance, balance), equity=equity,
+                highest_equity=max(day.highest_equity, equity),
+            )  # fmt: skip
         return day

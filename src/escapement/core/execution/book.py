@@ -66,7 +66,8 @@ class AccountBook:
         if fill.at_ns < self.since_ns:
             return False
         # A fill read back from the database, which keeps microseconds, is the fill that the venue told of.
-        fill = replace(fill, at_ns=fill.at_ns // 1_000 * 1_000)
+        if fill.at_ns % 1_000:
+            fill = replace(fill, at_ns=fill.at_ns // 1_000 * 1_000)
         holding = self.holdings.get(fill.contract_id)
         if holding is None:
             raise InvalidInput(f"fill {fill.fill_id} is of {fill.contract_id}, which the book does not know")
@@ -93,8 +94,7 @@ class AccountBook:
 
     def working(self, contract_id: str) -> list[Order]:
         """Return the orders of a contract that can still trade or wait for that, oldest first."""
-        found = (self.order(order_id) for order_id in sorted(self._working.get(contract_id, ())))
-        return [order for order in found if order is not None]
+        return [self._orders[order_id] for order_id in sorted(self._working.get(contract_id, ()))]
 
     def awaits_fills(self, contract_id: str) -> bool:
         """Whether an order is said to be filled further than its fills say: what is held is not known then."""

@@ -7,6 +7,7 @@ Joining is commutative, associative and idempotent, so that all who saw the same
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +23,7 @@ _WAY: Final = (
     OrderStatus.NONE, OrderStatus.PENDING, OrderStatus.SUSPENDED, OrderStatus.OPEN, OrderStatus.PENDING_CANCELLATION,
     OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELLED, OrderStatus.FILLED,
 )  # fmt: skip
+_PLACES: Final = {status: place for place, status in enumerate(_WAY)}
 _Identity = tuple[int, str, int, int]
 
 
@@ -45,9 +47,9 @@ class OrderRecord:
     def joined(self, other: OrderRecord) -> OrderRecord:
         """Return what both tell together."""
         return OrderRecord(
-            max(self.terms, other.terms, key=_by_time),
-            max(self.fills, other.fills, key=_by_fill),
-            max(self.standing, other.standing, key=_by_way),
+            _last(self.terms, other.terms, _time),
+            _last(self.fills, other.fills, _fill),
+            _last(self.standing, other.standing, _way),
             max(self.tag, other.tag),
             self.ends | other.ends,
             self.identities | other.identities,
@@ -56,6 +58,8 @@ class OrderRecord:
     @property
     def order(self) -> Order:
         """The order as it stands by all that is known."""
+        if self.terms is self.standing is self.fills and self.tag == (self.terms.custom_tag or ""):
+            return self.terms
         return replace(
             self.terms,
             status=self.standing.status,
@@ -94,24 +98,32 @@ def _identity(order: Order) -> _Identity:
     return order.account_id, order.contract_id, int(order.side), int(order.type)
 
 
-def _by_time(order: Order) -> tuple[object, ...]:
+def _last(one: Order, other: Order, place: Callable[[Order], tuple[int, int]]) -> Order:
+    """Return the observation that counts: the one that lies further on, and of two in one place always the same."""
+    here, there = place(one), place(other)
+    if here == there:
+        return one if _content(one) >= _content(other) else other
+    return one if here > there else other
+
+
+def _time(order: Order) -> tuple[int, int]:
     # An observation without a time is our own, made when the order was accepted.
-    return (order.updated_ns or 0, *_content(order))
+    return order.updated_ns or 0, _PLACES[order.status]
 
 
-def _by_fill(order: Order) -> tuple[object, ...]:
-    return (order.filled_size, order.updated_ns or 0, *_content(order))
+def _fill(order: Order) -> tuple[int, int]:
+    return order.filled_size, order.updated_ns or 0
 
 
-def _by_way(order: Order) -> tuple[object, ...]:
-    return (_WAY.index(order.status), order.updated_ns or 0, *_content(order))
+def _way(order: Order) -> tuple[int, int]:
+    return _PLACES[order.status], order.updated_ns or 0
 
 
 def _content(order: Order) -> tuple[object, ...]:
     """Order observations of the same time by all they say, so that the same one is chosen everywhere."""
     prices = order.limit_price, order.stop_price, order.trail_price, order.filled_price
     return (
-        _WAY.index(order.status), order.size, order.filled_size, *((each is not None, each or 0.0) for each in prices),
+        _PLACES[order.status], order.size, order.filled_size, *((each is not None, each or 0.0) for each in prices),
         order.created_ns, order.updated_ns is not None, order.custom_tag or "", order.parent_id or 0,
         order.linked_id or 0, *_identity(order),
     )  # fmt: skip

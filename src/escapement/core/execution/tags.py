@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 _TAG: Final = re.compile(r"ESC-([0-9a-z]{1,16})-([EST])(\d+)(-SL|-TP)?")
@@ -29,6 +30,7 @@ def tag(decision_id: str, role: Role, number: int = 0) -> str:
     return f"ESC-{decision_id[:_LENGTH]}-{_LETTERS[role]}{number}"
 
 
+@lru_cache(maxsize=1_024)  # whoever trades asks for those of the same few orders again and again
 def role_of(custom_tag: str | None) -> Role:
     """Return what an order with this tag is for.
 
