@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from escapement.backtest.run import History, Outcome
 from escapement.core.execution import Role, RoundTrip, decision_of, role_of
-from escapement.model import NS_PER_SECOND, Bar, Decision, OrderSide, PriceGrid
+from escapement.model import NS_PER_SECOND, Decision, OrderSide, PriceGrid
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -107,8 +107,7 @@ class Figures:
 
 def curve(outcome: Outcome) -> Curve:
     """Return how equity went."""
-    bars = {contract_id: _fill_bars(history) for contract_id, history in outcome.histories.items()}
-    ends = [_column(bar.end_ns for bar in each) for each in bars.values()]
+    ends = [each.smallest.ends_ns for each in outcome.histories.values()]
     at_ns = np.unique(np.concatenate(ends)) if ends else np.empty(0, np.int64)
     at_ns = at_ns[(at_ns > outcome.from_ns) & (at_ns <= outcome.to_ns)]
     equity = np.full(at_ns.size, float(outcome.start_balance))
@@ -125,9 +124,9 @@ def curve(outcome: Outcome) -> Curve:
         place = np.searchsorted(_column(each.at_ns for each in fills), at_ns) - 1
         known = place >= 0
         net = np.where(known, np.cumsum(sizes)[place], 0)
-        closes = _column(grid.nearest(bar.close) for bar in bars[contract_id])
-        last = np.searchsorted(_column(bar.end_ns for bar in bars[contract_id]), at_ns, side="right") - 1
-        equity += np.where(known, cash[place] + net * closes[np.maximum(last, 0)] * tick_value, 0.0)
+        bars = history.smallest
+        last = np.searchsorted(bars.ends_ns, at_ns, side="right") - 1
+        equity += np.where(known, cash[place] + net * bars.close[np.maximum(last, 0)] * tick_value, 0.0)
         held += np.abs(net)
     return Curve(at_ns, equity, held)
 
@@ -245,15 +244,13 @@ class _Excursions:
     """How far prices went within a stretch of time."""
 
     def __init__(self, history: History) -> None:
-        grid = PriceGrid(history.contract.tick_size)
         if history.trades is not None:
+            grid = PriceGrid(history.contract.tick_size)
             self._ends = _column(each.at_ns for each in history.trades)
             self._low = self._high = _column(grid.nearest(each.price) for each in history.trades)
         else:
-            bars = _fill_bars(history)
-            self._ends = _column(bar.end_ns for bar in bars)
-            self._low = _column(grid.nearest(bar.low) for bar in bars)
-            self._high = _column(grid.nearest(bar.high) for bar in bars)
+            bars = history.smallest
+            self._ends, self._low, self._high = bars.ends_ns, bars.low, bars.high
 
     def of(self, trip: RoundTrip) -> tuple[int, int]:
         """Return the most ticks against a trade and for it, 0 or more, per contract."""
@@ -264,10 +261,6 @@ class _Excursions:
         high = max(trip.entry_ticks, trip.exit_ticks, *self._high[begin:end].tolist())
         down, up = trip.entry_ticks - low, high - trip.entry_ticks
         return (down, up) if trip.size > 0 else (up, down)
-
-
-def _fill_bars(history: History) -> Sequence[Bar]:
-    return history.bars[min(history.bars)]
 
 
 def _column(values: Iterable[int]) -> Integers:

@@ -8,9 +8,10 @@ Times are nanoseconds UTC, prices whole ticks.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import Final, Protocol
+from operator import attrgetter
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,42 @@ class TradeMarket:
         return None
 
 
+class BarsOfMarket(NamedTuple):
+    """Bars of one timeframe as columns: when each begins and ends (nanoseconds UTC), and its prices in ticks.
+
+    The ends stand there twice, for those who look for one of them and for those who reckon with all.
+    """
+
+    begins: list[int]
+    ends: list[int]
+    ends_ns: Integers
+    open: Integers
+    high: Integers
+    low: Integers
+    close: Integers
+
+    @classmethod
+    def of(cls, bars: Sequence[Bar], grid: PriceGrid, calendar: SessionCalendar) -> BarsOfMarket:
+        """Return the columns of bars, oldest first.
+
+        Args:
+            bars: of one timeframe.
+            grid: of their prices.
+            calendar: tells when each begins.
+
+        Raises:
+            InvalidInput: the calendar does not know a bar.
+        """
+        count, tick = len(bars), float(grid.price(1))
+        prices = (
+            np.fromiter((getter(bar) for bar in bars), np.float64, count)
+            for getter in map(attrgetter, ("open", "high", "low", "close"))
+        )
+        ticks = [np.rint(column / tick).astype(np.int64) for column in prices]
+        ends = [bar.end_ns for bar in bars]
+        return cls([_begin(bar, calendar) for bar in bars], ends, np.array(ends, np.int64), *ticks)
+
+
 class BarMarket:
     """A market of which only bars are known: the first price of each, and between which prices the others lay.
 
@@ -125,18 +162,14 @@ class BarMarket:
         contract_id: whose bars.
         bars: of one timeframe, oldest first.
         grid: of its prices.
-        calendar: tells when each begins.
+        from_ns: bars that end by then are no part of it.
     """
 
-    def __init__(self, contract_id: str, bars: Sequence[Bar], grid: PriceGrid, calendar: SessionCalendar) -> None:
+    def __init__(self, contract_id: str, bars: BarsOfMarket, grid: PriceGrid, from_ns: int) -> None:
         self._contract_id = contract_id
         self._grid = grid
-        self._opens: list[int] = [_begin(bar, calendar) for bar in bars]
-        self._ends: list[int] = [bar.end_ns for bar in bars]
-        columns = np.array([(bar.open, bar.high, bar.low, bar.close) for bar in bars], np.float64).reshape(-1, 4)
-        ticks = np.rint(columns / float(grid.price(1))).astype(np.int64)
-        self._open, self._high, self._low, self._close = (np.ascontiguousarray(column) for column in ticks.T)
-        self._next = 0
+        self._opens, self._ends, _, self._open, self._high, self._low, self._close = bars
+        self._next = self._first = bisect_right(self._ends, from_ns)
         self._is_begun = False
 
     def settle(self, to_ns: int, venue: Venue) -> None:
@@ -152,7 +185,7 @@ class BarMarket:
         """Return the last price that was told."""
         if self._is_begun:
             return LastPrice(int(self._open[self._next]), self._opens[self._next])
-        if not self._next:
+        if self._next == self._first:
             return None
         return LastPrice(int(self._close[self._next - 1]), self._ends[self._next - 1])
 

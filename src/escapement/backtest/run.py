@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 from escapement.backtest.analysis import Reader, decided, heard, in_order
 from escapement.backtest.engine import USER, Engine, Refusal, Rejection
-from escapement.backtest.market import BarMarket, Market, TradeMarket
+from escapement.backtest.market import BarMarket, BarsOfMarket, Market, TradeMarket
 from escapement.core.coordination import Remark, Rules
 from escapement.core.dealing import Dealer, DealParams
 from escapement.core.execution import AccountBook, AccountDay, RoundTrip
@@ -35,7 +36,7 @@ from escapement.simulator.venue import Listing, Venue
 _ACCOUNT_ID = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """What is known of one contract's past.
 
@@ -47,6 +48,11 @@ class History:
     calendar: SessionCalendar
     bars: Mapping[Timeframe, Sequence[Bar]]
     trades: Sequence[Trade] | None = None
+
+    @cached_property
+    def smallest(self) -> BarsOfMarket:
+        """The bars of the smallest timeframe, as a market tells them; made once for all who trade them."""
+        return BarsOfMarket.of(self.bars[min(self.bars)], PriceGrid(self.contract.tick_size), self.calendar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +211,7 @@ def _market(history: History, model: FillModel, from_ns: int) -> Market:
     if history.trades is not None:
         return TradeMarket(contract_id, [each for each in history.trades if each.at_ns >= from_ns], grid,
                            model.spread_ticks)  # fmt: skip
-    bars = [bar for bar in history.bars[min(history.bars)] if bar.end_ns > from_ns]
-    return BarMarket(contract_id, bars, grid, history.calendar)
+    return BarMarket(contract_id, history.smallest, grid, from_ns)
 
 
 def _begins_in(history: History, from_ns: int, to_ns: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import total_ordering
+from functools import cache, total_ordering
 
 from escapement.errors import InvalidTimeframe
 
@@ -76,12 +76,7 @@ class Timeframe:
         Raises:
             InvalidTimeframe: the text names no timeframe.
         """
-        match = _TEXT.fullmatch(text.strip())
-        if match is None:
-            raise InvalidTimeframe(
-                f"timeframe {text!r} is unknown; write a count and a unit, such as 30s, 1m, 4h, 1d, 1w or 1mo"
-            )
-        return cls(_UNIT[match[2]], int(match[1]))
+        return _parsed(text)
 
     @property
     def is_intraday(self) -> bool:
@@ -102,7 +97,30 @@ class Timeframe:
         return self.unit is TimeframeUnit.DAY and larger.unit > TimeframeUnit.DAY
 
     def __lt__(self, other: Timeframe) -> bool:
-        return (self.length_ns or 1 << 62, self.unit) < (other.length_ns or 1 << 62, other.unit)
+        return _rank(self.unit, self.value) < _rank(other.unit, other.value)
 
     def __str__(self) -> str:
-        return f"{self.value}{_SUFFIX[self.unit]}"
+        return _text(self.unit, self.value)
+
+
+# There are few timeframes, compared and written all the time, and equal ones that are one object compare soonest.
+@cache
+def _parsed(text: str) -> Timeframe:
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise InvalidTimeframe(
+            f"timeframe {text!r} is unknown; write a count and a unit, such as 30s, 1m, 4h, 1d, 1w or 1mo"
+        )
+    return Timeframe(_UNIT[match[2]], int(match[1]))
+
+
+@cache
+def _rank(unit: TimeframeUnit, value: int) -> int:
+    # By length, then by unit: 60s comes before 1m. Days and longer have no fixed length and come after all others.
+    seconds = value * _SECONDS[unit] if unit in _SECONDS else 1 << 32
+    return seconds * 8 + unit
+
+
+@cache
+def _text(unit: TimeframeUnit, value: int) -> str:
+    return f"{value}{_SUFFIX[unit]}"

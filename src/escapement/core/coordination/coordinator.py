@@ -306,6 +306,9 @@ class Coordinator:
 
 def _numbered(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Tell rules of the same kind apart: the second cooldown is ``cooldown 2``."""
+    verdicts = list(verdicts)
+    if len({each.rule for each in verdicts}) == len(verdicts):
+        return verdicts
     seen: Counter[str] = Counter()
     found = []
     for verdict in verdicts:

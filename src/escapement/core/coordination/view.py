@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import date
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from escapement.core.coordination.voices import Scope, Voice
 from escapement.model import FLAT, Timeframe
+
+_EVER: Final = -(1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,11 @@ class View:
 
     def heard(self, scope: Scope, within_ns: int | None = None) -> list[Voice]:
         """Return the voices in scope that say a direction and spoke at most so long ago."""
+        earliest_ns = _EVER if within_ns is None else self.at_ns - within_ns
         return [
-            voice
-            for voice in self.voices
-            if voice.direction != FLAT
-            and scope.holds(voice)
-            and (within_ns is None or self.at_ns - voice.since_ns <= within_ns)
-        ]
+            voice for voice in self.voices
+            if voice.direction != FLAT and voice.last.signal.known_at_ns >= earliest_ns and scope.holds(voice)
+        ]  # fmt: skip
 
     def fresh(self, scope: Scope, direction: int) -> list[Voice]:
         """Return the voices in scope that said ``direction`` at this very moment."""
