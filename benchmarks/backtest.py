@@ -75,12 +75,15 @@ def crossing() -> Settings:
     return load_settings(
         environ={}, contracts=[MES], timeframes=["1m"], coordinator={"entries": [{"rule": "pass_through"}]},
         analyzers={"run": [{"name": "moving_average_crossover", "params": {"fast": 10, "slow": 50}}]},
-        execution={"stop_ticks": 15_000}, risk={"orders_per_minute": None, "oldest_price_seconds": 600},
+        execution={"stop_ticks": 15_000}, backtest={"balance": 1_000_000},
+        risk={"orders_per_minute": None, "oldest_price_seconds": 600},
     )  # fmt: skip
 
 
 def crossover(bars: Sequence[Bar]) -> Callable[[], int]:
-    return ours(bars, crossing(), lambda: account(stop=15_000, own=OwnLimits(orders_per_minute=None)))
+    return ours(
+        bars, crossing(), lambda: account(stop=15_000, balance=1_000_000, own=OwnLimits(orders_per_minute=None))
+    )
 
 
 def points(bars: Sequence[Bar]) -> Callable[[int], int]:

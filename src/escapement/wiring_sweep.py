@@ -123,7 +123,7 @@ class PointWork:
         if key not in self._decisions:
             rules = wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
             _make_room(self._decisions)
-            self._decisions[key] = weigh(self._histories, rules, signals)[0]
+            self._decisions[key] = weigh(self._histories, rules, signals)
         return told(trade(cut, self._decisions[key], wiring_backtest.account(settings), from_ns, to_ns))
 
     def group_of(self, point: Point) -> str:

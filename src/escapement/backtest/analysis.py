@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from escapement.core.analysis import Analyzer, AnalyzerKey, check_signal
-from escapement.core.coordination import Coordinator, Remark, Rules
+from escapement.core.coordination import Coordinator, Rules
 from escapement.errors import AnalyzerFault
 from escapement.model import Bar, Decision, HeardSignal, SessionCalendar
 from escapement.moments import iso_from_ns
@@ -52,20 +52,18 @@ def heard(reader: Reader, bars: Iterable[Bar], directions: Mapping[str, int], fr
 
 def decided(
     contract_id: str, rules: Rules, calendar: SessionCalendar, signals: Iterable[HeardSignal]
-) -> tuple[list[Decision], list[Remark]]:
-    """Return what the coordinator decides of one contract's signals, and what every rule said of each."""
+) -> list[Decision]:
+    """Return what the coordinator decides of one contract's signals."""
     coordinator = Coordinator(contract_id, rules, calendar)
     decisions: dict[str, Decision] = {}
-    remarks: list[Remark] = []
     ordered = sorted(signals, key=_known_at)
     for at_ns, moment in groupby(ordered, key=_known_at):
         for each in moment:
             coordinator.push(each)
         for remark in coordinator.advance(at_ns):
-            remarks.append(remark)
             if remark.decision is not None:
                 decisions[remark.decision.decision_id] = remark.decision
-    return list(decisions.values()), remarks
+    return list(decisions.values())
 
 
 def in_order(decisions: Iterable[Sequence[Decision]]) -> list[Decision]:

@@ -23,7 +23,7 @@ from typing import Final
 from escapement.backtest.market import ANY, Levels, Market
 from escapement.core.dealing import Dealer, LastPrice, product_of
 from escapement.core.execution import Cancel, Close, Enter, Protect, Resize, Role, Standing, Step, Wish, tag
-from escapement.core.risk import Check, Entry, floors
+from escapement.core.risk import Check, Entry, floors, has_floors
 from escapement.errors import InvariantViolated
 from escapement.model import Contract, Decision, Fill, Order, OrderRequest, OrderSide, OrderStatus, OrderType, Trade
 from escapement.simulator.accounts import HalfTrade
@@ -77,6 +77,7 @@ class _Desk:
     contract: Contract
     market: Market
     wish: Wish | None = None
+    is_worked: bool = False
     is_sending: bool = False
     waits_for_price: bool = False
 
@@ -186,7 +187,7 @@ class Engine:
         """Return the price at which a loss limit is reached, if no other price moves; None where none can be."""
         dealer = self.dealer
         net = dealer.book.net(contract_id)
-        if not net or dealer.blocked:
+        if not net or dealer.blocked or not has_floors(dealer.pack, dealer.own):
             return None
         state = dealer.state()
         limits = floors(dealer.pack, dealer.own, state)
@@ -283,15 +284,21 @@ class Engine:
     def _work(self, contract_id: str) -> None:
         """Do what has to be done next about a contract, until nothing has to, or an answer is awaited."""
         desk = self._desks[contract_id]
-        for _ in range(_MOST_STEPS):
-            if desk.is_sending:
-                return
-            found = self.dealer.situation(contract_id, desk.wish, is_known=True)
-            if found.step is None:
-                return
-            self._do(desk, found.step)
-            if desk.waits_for_price:
-                return
+        if desk.is_worked:
+            return  # whoever does that looks again after each step
+        desk.is_worked = True
+        try:
+            for _ in range(_MOST_STEPS):
+                if desk.is_sending:
+                    return
+                found = self.dealer.situation(contract_id, desk.wish, is_known=True)
+                if found.step is None:
+                    return
+                self._do(desk, found.step)
+                if desk.waits_for_price:
+                    return
+        finally:
+            desk.is_worked = False
         raise InvariantViolated(f"{contract_id}: after {_MOST_STEPS} steps at {self.now_ns} there is still one to take")
 
     def _do(self, desk: _Desk, step: Step) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from escapement.backtest.analysis import Reader, decided, heard, in_order
 from escapement.backtest.engine import USER, Engine, Refusal, Rejection
 from escapement.backtest.market import BarMarket, BarsOfMarket, Market, TradeMarket
-from escapement.core.coordination import Remark, Rules
+from escapement.core.coordination import Rules
 from escapement.core.dealing import Dealer, DealParams
 from escapement.core.execution import AccountBook, AccountDay, RoundTrip
 from escapement.core.risk import OwnLimits, Pack
@@ -82,7 +82,6 @@ class Outcome:
     balance: Decimal
     equity: Decimal
     signals: tuple[HeardSignal, ...]
-    remarks: tuple[Remark, ...]
     decisions: tuple[Decision, ...]
     orders: tuple[Order, ...]
     fills: tuple[Fill, ...]
@@ -125,23 +124,20 @@ def backtest(
         bars = by_id[reader.key.contract_id].bars[reader.key.timeframe]
         past = (bar for bar in bars if bar.end_ns <= to_ns)
         signals += heard(reader, past, directions, from_ns)
-    decisions, remarks = weigh(histories, rules, signals)
+    decisions = weigh(histories, rules, signals)
     heard_signals = tuple(sorted(signals, key=_known_at))
-    return trade(histories, decisions, account, from_ns, to_ns, signals=heard_signals, remarks=remarks)
+    return trade(histories, decisions, account, from_ns, to_ns, signals=heard_signals)
 
 
-def weigh(
-    histories: Sequence[History], rules: Rules, signals: Sequence[HeardSignal]
-) -> tuple[list[Decision], tuple[Remark, ...]]:
-    """Return what the coordinator decides of signals, in the order in which it does, and what it says of each."""
+def weigh(histories: Sequence[History], rules: Rules, signals: Sequence[HeardSignal]) -> list[Decision]:
+    """Return what the coordinator decides of signals, in the order in which it does."""
     by_contract: dict[str, list[HeardSignal]] = {each.contract.contract_id: [] for each in histories}
     for each in signals:
         by_contract[each.signal.contract_id].append(each)
-    weighed = [
+    return in_order(
         decided(history.contract.contract_id, rules, history.calendar, by_contract[history.contract.contract_id])
         for history in histories
-    ]
-    return in_order(each for each, _ in weighed), tuple(each for _, some in weighed for each in some)
+    )
 
 
 def trade(
@@ -152,7 +148,6 @@ def trade(
     to_ns: int,
     *,
     signals: tuple[HeardSignal, ...] = (),
-    remarks: tuple[Remark, ...] = (),
 ) -> Outcome:
     """Trade decisions, in the order in which they were taken, over ``[from_ns, to_ns)`` of some contracts' past.
 
@@ -167,7 +162,7 @@ def trade(
     trips = [trip for holding in book.holdings.values() for trip in holding.trips]
     fills = [fill for holding in book.holdings.values() for fill in holding.fills]
     return Outcome(
-        from_ns, to_ns, account.start_balance, engine.dealer.balance, engine.dealer.equity(), signals, remarks,
+        from_ns, to_ns, account.start_balance, engine.dealer.balance, engine.dealer.equity(), signals,
         tuple(decisions), tuple(book.orders()), tuple(sorted(fills, key=lambda each: (each.at_ns, each.fill_id))),
         tuple(sorted(trips, key=lambda each: (each.closed_ns, each.opened_ns))), tuple(engine.refusals),
         tuple(engine.rejections), tuple(engine.alarms),

@@ -21,6 +21,12 @@ class Floor:
     ends_day: bool
 
 
+def has_floors(pack: Pack | None, own: OwnLimits) -> bool:
+    """Whether there is a loss limit at all."""
+    firms = pack is not None and not (pack.maximum_loss is None and pack.daily_loss is None)
+    return firms or not (own.daily_loss is None and own.trailing_loss is None)
+
+
 def floors(pack: Pack | None, own: OwnLimits, account: AccountState) -> tuple[Floor, ...]:
     """Return every floor of an account, the firm's first.
 
