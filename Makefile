@@ -4,8 +4,8 @@ VENV ?= .venv
 ARGS ?=
 JOBS ?= 2
 BIN := $(VENV)/bin
-COMPILED_TESTS := tests/golden tests/property/test_trend_starts.py tests/unit/test_honesty.py tests/unit/test_analyzers.py \
-    tests/acceptance/test_analyzers_cli.py
+COMPILED_TESTS := tests/golden tests/property tests/unit tests/acceptance/test_analyzers_cli.py \
+    tests/acceptance/test_backtest_cli.py
 
 .PHONY: help install demo test faults lint bench compiled soak pins
 
@@ -41,10 +41,11 @@ bench: $(VENV)/.installed-dev ## run every benchmark in turn
 	@for program in benchmarks/*.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
 
-compiled: $(VENV)/.installed-dev ## compile the analyzers into build/compiled, test and measure them; needs a C compiler
+compiled: $(VENV)/.installed-dev ## compile what analyzes and trades into build/compiled, test and measure it; needs a C compiler
 	tools/compile_core.sh $(BIN)/python
-	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest -q $(COMPILED_TESTS) $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest -q -n $(JOBS) $(COMPILED_TESTS) $(ARGS)
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/backtest.py
 
 soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, more faults and kills; an hour
 	@for program in soak/busy_market.py soak/chain.py soak/faults.py soak/kills.py soak/long_session.py \

@@ -3,13 +3,14 @@
 One crossover of averages of 10 and 50 one-minute bars, always in the market, at the first price of the next bar,
 without costs; then trend starts on five timeframes through rules, risk checks, stops and targets. Reading the bars is
 not counted. vectorbt is measured at its second call, for the first compiles. Then points of a sweep over the length of
-the faster average, ours and vectorbt's, and what memory they take more than one point. Usage: benchmarks/backtest.py
-[BARS]
+the faster average, ours and vectorbt's, and what memory they take more than one point. After `make compiled` ours are
+measured compiled too. Usage: benchmarks/backtest.py [BARS]
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import subprocess
@@ -37,6 +38,7 @@ BARS = 1_000_000
 FRAME = Timeframe.parse("1m")
 SYSTEMS = "escapement", "backtesting.py", "vectorbt", "backtrader", "escapement, whole system"
 SWEEPS = "escapement", "vectorbt"
+COMPILED = ROOT / "build" / "compiled"
 LENGTHS = 8, 10, 12, 14
 
 
@@ -207,10 +209,11 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
-def alone(what: str, system: str, count: int) -> dict[str, float]:
+def alone(what: str, system: str, count: int, *, compiled: bool = False) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, what, system, str(count)], check=True, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, __file__, what, system, str(count)], check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **({"PYTHONPATH": str(COMPILED)} if compiled else {})},
+    )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -218,18 +221,20 @@ def alone(what: str, system: str, count: int) -> dict[str, float]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else BARS
     found = {system: alone("--one", system, count) for system in SYSTEMS}
+    own = [system for system in SYSTEMS if system.startswith("escapement")] if COMPILED.is_dir() else []
+    found |= {f"{system}, compiled": alone("--one", system, count, compiled=True) for system in own}
     print(f"{count:,} bars of a minute")
     for system, each in found.items():
         share = found["backtesting.py"]["seconds"] / each["seconds"]
         print(
-            f"{system:26} {count / each['seconds']:12,.0f} bars/s  {share:6.2f} x backtesting.py  "
+            f"{system:34} {count / each['seconds']:12,.0f} bars/s  {share:6.2f} x backtesting.py  "
             f"{each['trades']:7,} trades  {each['peak']:6,.0f} MB"
         )
     print("a point of a sweep")
     for system in SWEEPS:
         each = alone("--points", system, count)
         memory = f"{each['one']:6,.0f} MB at one point, {each['peak']:6,.0f} MB after {len(LENGTHS)}"
-        print(f"{system:26} {each['seconds']:9.3f} s  {memory}")
+        print(f"{system:34} {each['seconds']:9.3f} s  {memory}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from programs import program, wait_for
 
 MES, MNQ = "CON.F.US.MES.M25", "CON.F.US.MNQ.M25"
 CONTRACTS = [MES, MNQ]
-SPEED = 1_800.0
+SPEED = 1_500.0
 SETTINGS: dict[str, Any] = {
     "contracts": CONTRACTS,
     "timeframes": ["1m", "5m", "15m"],
@@ -43,9 +43,9 @@ SETTINGS: dict[str, Any] = {
         "entries": [{"rule": "strategic_tactical", "strategic": ["15m"], "tactical": ["1m", "5m"]}],
         "gates": [{"rule": "cooldown", "length": "15m"}],
         "exits": [{"rule": "opposite_signal", "timeframes": ["5m"]}],
-        "patience_seconds": 3_600.0,
+        "patience_seconds": 36_000.0,
     },
-    "execution": {"stop_ticks": {"MES": 16, "MNQ": 40}, "target_ticks": {"MES": 24}, "paper_delay_seconds": 5.0},
+    "execution": {"stop_ticks": {"MES": 16, "MNQ": 40}, "target_ticks": {"MES": 24}, "paper_delay_seconds": 10.0},
     "risk": {"flatten_minutes": 10, "no_entries_minutes": 30, "daily_loss": 1_500, "oldest_price_seconds": 60},
     "logging": {"level": "info"},
 }
@@ -192,7 +192,7 @@ def _fill(fill: Fill) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 @pytest.mark.parametrize("restart_at", [None, "2025-03-17T09:30:00"], ids=["in one run", "with a restart at midday"])
 def test_a_day_on_paper_is_its_backtest_row_by_row(tmp_path: Path, url: str, restart_at: str | None) -> None:

@@ -149,9 +149,11 @@ def check_sound(found: running.Outcome, with_account: running.Account) -> None:
     """Money adds up, and nobody ever held more than was wished."""
     made = sum((trip.money - trip.fees for trip in found.trips), Decimal(0))
     bought = dict.fromkeys(found.histories, 0)
-    open_fees = Decimal(0)
+    open_fees, tags = Decimal(0), {order.order_id: order.custom_tag for order in found.orders}
     for fill in found.fills:
+        before = bought[fill.contract_id]
         bought[fill.contract_id] += fill.size if fill.side.name == "BUY" else -fill.size
+        assert tags[fill.order_id] is not None or abs(bought[fill.contract_id]) < abs(before)  # a close closes
         assert abs(bought[fill.contract_id]) <= with_account.deal.sizing.largest
     open_fees = sum((abs(net) * with_account.deal.fee for net in bought.values()), Decimal(0))
     assert abs(found.balance - (found.start_balance + made - open_fees)) < Decimal("0.000001")

@@ -158,6 +158,17 @@ def test_a_fill_told_with_other_contents_is_reported() -> None:
         assert holding.faults == {1: "fill 1 was told of with different contents"}
 
 
+def test_what_is_left_of_a_close_that_went_too_far_is_ours() -> None:
+    book = AccountBook(ACCOUNT)
+    book.know(MES)
+    book.see_fill(
+        Fill(1, ACCOUNT, MES.contract_id, 7, 1_000, OrderSide.SELL, 1, 5_690.0, Decimal(0), None, voided=False)
+    )
+    assert book.foreign_net(MES.contract_id) == -1
+    book.closers.add(7)
+    assert book.foreign_net(MES.contract_id) == 0
+
+
 @given(st.permutations([*LIFE, *LIFE]), st.booleans())
 def test_what_is_held_is_not_known_until_the_fills_of_an_order_are_there(news: list[Order], before: bool) -> None:  # noqa: FBT001 - drawn
     book = AccountBook(ACCOUNT)

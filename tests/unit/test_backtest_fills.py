@@ -88,6 +88,17 @@ def _afternoon(session: Session) -> tuple[int | None, int | None]:
     return session.close_ns - 60 * MINUTE, session.close_ns - 52 * MINUTE  # 20:00 and 20:08 UTC
 
 
+def test_what_is_closed_over_the_break_is_closed_once_though_its_stop_is_reached_at_the_same_price() -> None:
+    rest = ns_from_iso("2025-03-17T21:00:00Z")  # the daily break, of an hour
+    count = (rest - MONDAY) // (5 * MINUTE)
+    before = bars(*[CALM] * count)
+    after = bars(*[(5690.0, 5691.0, 5689.0, 5690.0)] * 3, begin_ns=rest + 60 * MINUTE)
+    chosen = [decision(rest - 10 * MINUTE, 1), decision(rest, 0)]
+    outcome = run(history([*before, *after]), chosen, account())
+    assert fills(outcome) == [(1, 5700.0), (-1, 5690.0)]
+    assert outcome.balance == 50_000 - 50
+
+
 def test_at_the_deadline_all_is_closed_at_the_first_price_of_its_bar_and_nothing_is_opened_after() -> None:
     begin_ns = ns_from_iso("2025-03-17T19:50:00Z")
     rows = [CALM, CALM, (5702.0, 5703.0, 5680.0, 5690.0), (5703.0, 5704.0, 5680.0, 5703.0), CALM, CALM]

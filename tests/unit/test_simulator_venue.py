@@ -335,6 +335,21 @@ def test_moving_one_leg_leaves_the_other_and_closing_leaves_both_or_cancels_them
         assert [floor.status(order) for order in (stop, target)] == statuses
 
 
+def test_a_close_that_waited_for_a_price_turns_nothing_round_when_a_stop_came_first() -> None:
+    for held, stopped, left in ((1, 1, 0), (3, 2, 1)):
+        floor = Floor()
+        floor.prints(5700.0)
+        floor.order(MARKET, BUY, held)
+        floor.order(STOP, SELL, stopped, stop_price=5690.0)
+        floor.venue.quotes.clear()
+        assert floor.venue.close_position("me", 1, MES) == Answer()
+        closing = max(floor.venue.orders)
+        floor.prints(5680.0)
+        assert floor.held == 0
+        order = floor.venue.orders[closing]
+        assert (order.filled, order.status) == (left, OrderStatus.CANCELLED)
+
+
 def test_closing_answers_by_its_codes() -> None:
     floor = Floor(ME, replace(ME, account_id=3, simulated=False))
     floor.prints(5700.0)

@@ -77,7 +77,6 @@ class Bookkeeper:
         self._contracts: set[str] = set()
         self._numbers: Counter[tuple[str, Role]] = Counter()
         self._rung = asyncio.Event()
-        self._closers: set[int] = set()
         self.closing: dict[str, float] = {}  # contracts that we are closing, and for how long that may take
         self.is_behind = False
 
@@ -85,6 +84,8 @@ class Bookkeeper:
         """Take up what was written down; the book knows all contracts of it."""
         for note in orders:
             self._count(note.key)
+            if note.role is Role.CLOSE and note.venue_order_id is not None:
+                self.book.closers.add(note.venue_order_id)
             order = _order_of(note, self.book.account_id)
             if order is not None:
                 self.book.see_order(order)
@@ -118,7 +119,7 @@ class Bookkeeper:
         if isinstance(value, Order):
             self._count(value.custom_tag or "")
             if value.custom_tag is None and value.type is OrderType.MARKET and self._is_closing(value):
-                self._closers.add(value.order_id)
+                self.book.closers.add(value.order_id)
             changed = self.book.see_order(value)
             if changed:
                 self._orders.add(value.order_id)
@@ -199,7 +200,7 @@ class Bookkeeper:
 
     def _note_of(self, order: Order) -> OrderNote:
         note = OrderNote.of(order)
-        return replace(note, role=Role.CLOSE) if order.order_id in self._closers else note
+        return replace(note, role=Role.CLOSE) if order.order_id in self.book.closers else note
 
     def _count(self, custom_tag: str) -> None:
         decision = decision_of(custom_tag)

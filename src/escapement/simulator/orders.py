@@ -68,7 +68,8 @@ class Order:
     """One order; prices in ticks, times in nanoseconds UTC.
 
     ``queued`` is the volume ahead of it at its limit, ``cost`` the sum of its fills in ticks times contracts,
-    ``bracket_ticks`` a suspended leg's distance from the entry's fill, ``sibling_id`` the other leg.
+    ``bracket_ticks`` a suspended leg's distance from the entry's fill, ``sibling_id`` the other leg. ``closes``: it
+    closes a position, and trades no more than is still held.
     """
 
     order_id: int
@@ -91,6 +92,7 @@ class Order:
     queued: int = 0
     filled: int = 0
     cost: int = 0
+    closes: bool = False
 
     @property
     def remaining(self) -> int:
@@ -109,7 +111,7 @@ class Order:
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
         """Return the order that ``plain`` told of."""
-        own = {field.name: data[field.name] for field in fields(cls)}
+        own = {field.name: data[field.name] for field in fields(cls) if field.name in data}
         own |= {"type": OrderType(own["type"]), "side": Side(own["side"]), "status": OrderStatus(own["status"])}
         return cls(**own)
 

@@ -231,7 +231,8 @@ class Venue:
             return Answer(5, "Invalid close size.")
         side = Side.SELL if position.size > 0 else Side.BUY
         wanted = abs(position.size) if size is None else size
-        answer = self._place(account, listing, OrderRequest(account_id, contract_id, OrderType.MARKET, side, wanted))
+        request = OrderRequest(account_id, contract_id, OrderType.MARKET, side, wanted)
+        answer = self._place(account, listing, request, closes=True)
         if answer.code:
             return Answer(5 if size is None else 6, answer.message)
         if size is None and self._rules.closing_cancels_orders:
@@ -292,11 +293,11 @@ class Venue:
             return None, Answer(3, "Order is not open.")
         return order, Answer()
 
-    def _place(self, account: Account, listing: Listing, request: OrderRequest) -> Answer:
+    def _place(self, account: Account, listing: Listing, request: OrderRequest, *, closes: bool = False) -> Answer:
         quote = self.quotes.get(request.contract_id)
         order = Order(
             self._next_id(), request.account_id, request.contract_id, self.now_ns, self.now_ns,
-            OrderType(request.type), Side(request.side), request.size,
+            OrderType(request.type), Side(request.side), request.size, closes=closes,
         )  # fmt: skip
         self.orders[order.order_id] = order
         try:
@@ -344,7 +345,7 @@ class Venue:
         if quote is None:
             return
         if order.type is OrderType.MARKET:
-            self._fill(order, order.remaining, fills.market_price(order.side, quote, self._model))
+            self._fill_at_market(order, quote)
         elif order.limit is not None:
             if fills.crosses(order.side, order.limit, quote):
                 self._fill(order, order.remaining, quote.best(order.side))
@@ -354,7 +355,7 @@ class Venue:
     def _match(self, order: Order, quote: Quote, volume: int) -> None:
         last = quote.last
         if order.type is OrderType.MARKET:
-            self._fill(order, order.remaining, fills.market_price(order.side, quote, self._model))
+            self._fill_at_market(order, quote)
         elif order.limit is not None:
             traded, order.queued = fills.limit_volume(
                 order.side, order.limit, order.remaining, order.queued, last, volume
@@ -366,6 +367,17 @@ class Venue:
                 self._fill(order, order.remaining, fills.stop_price(order.side, order.stop, last, self._model))
             elif order.trail is not None:
                 order.stop = fills.trailed(order.side, order.stop, order.trail, last)
+
+    def _fill_at_market(self, order: Order, quote: Quote) -> None:
+        size = order.remaining
+        if order.closes:  # a stop may have closed some of it while the order waited for a price
+            position = self.accounts[order.account_id].positions.get(order.contract_id)
+            held = 0 if position is None else position.size
+            size = min(size, max(0, -order.side.sign * held))
+        if size:
+            self._fill(order, size, fills.market_price(order.side, quote, self._model))
+        if order.is_working:
+            self._end(order, OrderStatus.CANCELLED)
 
     def _fill(self, order: Order, size: int, ticks: int) -> None:
         account = self.accounts[order.account_id]

@@ -26,6 +26,7 @@ class AccountBook:
         self.account_id = account_id
         self.since_ns = since_ns
         self.holdings: dict[str, Holding] = {}
+        self.closers: set[int] = set()  # the venue's orders by which it closed positions for us
         self._records: dict[int, OrderRecord] = {}
         self._orders: dict[int, Order] = {}  # as the records have them stand
         self._ids: dict[str, int] = {}
@@ -101,7 +102,9 @@ class AccountBook:
         return bool(self._awaited.get(contract_id))
 
     def is_own(self, order_id: int) -> bool:
-        """Whether an order is one of ours, or a leg of one."""
+        """Whether an order is one of ours, a leg of one, or the venue's by which it closed a position for us."""
+        if order_id in self.closers:
+            return True
         order = self.order(order_id)
         return order is not None and role_of(order.custom_tag) is not Role.FOREIGN
 
