@@ -22,97 +22,104 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from escapement import rulebook, wiring, wiring_backtest, wiring_sweep  # noqa: E402 - the path comes first
-from escapement.backtest.run import History, backtest  # noqa: E402
-from escapement.core.aggregation.columns import BarColumns, aggregate_bars  # noqa: E402
-from escapement.core.risk import OwnLimits  # noqa: E402
-from escapement.model import Bar, Period, Session, SessionCalendar, Timeframe  # noqa: E402
+from escapement import wiring_backtest, wiring_sweep  # noqa: E402 - the path comes first
+from escapement.backtest.run import History  # noqa: E402
+from escapement.core.aggregation.columns import BarColumns, BarRows, aggregate_bars  # noqa: E402
+from escapement.model import Period, Session, SessionCalendar, Timeframe  # noqa: E402
 from escapement.settings import Settings, load_settings  # noqa: E402
 from escapement.simulator.contracts import contract_facts  # noqa: E402
-from pasts import MES, MINUTE, MONDAY, account  # noqa: E402
+from pasts import MES, MINUTE, MONDAY  # noqa: E402
 
 BARS = 1_000_000
 FRAME = Timeframe.parse("1m")
-SYSTEMS = "escapement", "backtesting.py", "vectorbt", "backtrader", "escapement, whole system"
+SYSTEMS = (
+    "escapement", "backtesting.py", "vectorbt", "backtrader", "escapement, every order",
+    "escapement, trend starts", "escapement, trend starts, every order",
+)  # fmt: skip
 SWEEPS = "escapement", "vectorbt"
 COMPILED = ROOT / "build" / "compiled"
 LENGTHS = 8, 10, 12, 14
 
 
-def market(count: int) -> list[Bar]:
+def market(count: int) -> BarColumns:
     """Minutes without a pause, prices on the grid of a quarter point."""
-    chance, ticks, found = random.Random(7).random, 22_800, []
+    chance, ticks = random.Random(7).random, 22_800
+    open_, high_, low_, close_ = prices = np.empty((4, count))
     for number in range(count):
         opened = ticks + int(chance() * 5) - 2
         close = opened + int(chance() * 17) - 8 + (22_800 - opened) // 200
         high, low = max(opened, close) + int(chance() * 5), min(opened, close) - int(chance() * 5)
-        begin = MONDAY + number * MINUTE
-        found.append(Bar(MES, FRAME, begin, begin + MINUTE, opened / 4, high / 4, low / 4, close / 4, 100))
+        prices[:, number] = opened / 4, high / 4, low / 4, close / 4
         ticks = close
-    return found
+    begins = MONDAY + np.arange(count) * MINUTE
+    return BarColumns(FRAME, begins, begins + MINUTE, open_, high_, low_, close_, np.full(count, 100))
 
 
-def ours(bars: Sequence[Bar], settings: Settings, own: Callable[[], Any]) -> Callable[[], int]:
-    always = Session(date(2025, 3, 17), (Period(MONDAY, bars[-1].end_ns),))
+def past(bars: BarColumns, timeframes: Sequence[Timeframe]) -> History:
+    always = Session(date(2025, 3, 17), (Period(MONDAY, int(bars.end_ns[-1])),))
     calendar = SessionCalendar("always", [always])
-    larger = settings.timeframes[1:]
-    built = aggregate_bars(BarColumns.of(FRAME, bars), calendar, larger) if larger else {}
-    by_timeframe = {FRAME: bars} | {each: columns.bars(MES) for each, columns in built.items()}
-    runs = wiring.analyzer_runs(settings)
-    past = [History(contract_facts(MES), calendar, by_timeframe)]
-    readers = wiring_backtest.readers(runs, past)
-    rules, directions = wiring.coordination_rules(settings, runs), rulebook.directions(settings.coordinator)
-
-    def run() -> int:
-        found = backtest(past, readers, rules, directions, own(), bars[0].start_ns, bars[-1].end_ns)
-        return len(found.trips)
-
-    return run
+    larger = timeframes[1:]
+    built = {FRAME: bars} | (aggregate_bars(bars, calendar, larger) if larger else {})
+    return History(contract_facts(MES), calendar, {frame: BarRows(MES, each) for frame, each in built.items()})
 
 
 def crossing() -> Settings:
     return load_settings(
         environ={}, contracts=[MES], timeframes=["1m"], coordinator={"entries": [{"rule": "pass_through"}]},
         analyzers={"run": [{"name": "moving_average_crossover", "params": {"fast": 10, "slow": 50}}]},
-        execution={"stop_ticks": 15_000}, backtest={"balance": 1_000_000},
+        execution={"stop_ticks": 15_000, "fee_per_side": 0},
+        backtest={"balance": 1_000_000, "spread_ticks": 0, "slippage_ticks": 0},
         risk={"orders_per_minute": None, "oldest_price_seconds": 600},
     )  # fmt: skip
 
 
-def crossover(bars: Sequence[Bar]) -> Callable[[], int]:
-    return ours(
-        bars, crossing(), lambda: account(stop=15_000, balance=1_000_000, own=OwnLimits(orders_per_minute=None))
-    )
-
-
-def points(bars: Sequence[Bar]) -> Callable[[int], int]:
-    calendar = SessionCalendar("always", [Session(date(2025, 3, 17), (Period(MONDAY, bars[-1].end_ns),))])
-    past = [History(contract_facts(MES), calendar, {FRAME: bars})]
-    work = wiring_sweep.PointWork(wiring_sweep.plain(crossing()), past)
-    return lambda fast: int(work({"analyzers.run.0.params.fast": fast}, bars[0].start_ns, bars[-1].end_ns)["trades"])
-
-
-def whole(bars: Sequence[Bar]) -> Callable[[], int]:
-    settings = load_settings(
+def chain() -> Settings:
+    return load_settings(
         environ={}, contracts=[MES], timeframes=["1m", "5m", "15m", "1h", "4h"],
         coordinator={"entries": [{"rule": "strategic_tactical", "strategic": ["4h", "1h"], "tactical": ["15m", "5m"]}],
                      "exits": [{"rule": "opposite_signal", "timeframes": ["15m"]}]},
         execution={"stop_ticks": 40, "target_ticks": 120}, risk={"most_contracts": 1, "oldest_price_seconds": 600},
     )  # fmt: skip
-    return ours(bars, settings, lambda: wiring_backtest.account(settings))
 
 
-def frame(bars: Sequence[Bar]) -> Any:
+def figures(settings: Settings) -> Callable[[BarColumns], Callable[[], int]]:
+    """Everything up to the figures, as ``escapement backtest --quick`` and each first point of a sweep reckon them."""
+
+    def make(bars: BarColumns) -> Callable[[], int]:
+        work = wiring_sweep.PointWork(wiring_sweep.plain(settings), [past(bars, settings.timeframes)])
+        return lambda: int(work({}, MONDAY, int(bars.end_ns[-1]))["trades"])
+
+    return make
+
+
+def orders(settings: Settings) -> Callable[[BarColumns], Callable[[], int]]:
+    """Everything up to each order and fill, as ``escapement backtest`` reports them."""
+
+    def make(bars: BarColumns) -> Callable[[], int]:
+        known = [past(bars, settings.timeframes)]
+        return lambda: len(wiring_backtest.run(settings, known, MONDAY, int(bars.end_ns[-1])).trips)
+
+    return make
+
+
+def points(bars: BarColumns) -> Callable[[int], int]:
+    work = wiring_sweep.PointWork(wiring_sweep.plain(crossing()), [past(bars, [FRAME])])
+    return lambda fast: int(work({"analyzers.run.0.params.fast": fast}, MONDAY, int(bars.end_ns[-1]))["trades"])
+
+
+def frame(bars: BarColumns) -> Any:
     import pandas as pd
 
-    columns = {name.title(): [getattr(bar, name) for bar in bars] for name in ("open", "high", "low", "close")}
-    return pd.DataFrame(columns, index=pd.to_datetime([bar.start_ns for bar in bars]))
+    columns = {name.title(): getattr(bars, name) for name in ("open", "high", "low", "close")}
+    return pd.DataFrame(columns, index=pd.to_datetime(bars.start_ns))
 
 
-def theirs(bars: Sequence[Bar]) -> Callable[[], int]:
+def theirs(bars: BarColumns) -> Callable[[], int]:
     from backtesting import Backtest, Strategy
     from backtesting.lib import crossover as crosses
 
@@ -136,7 +143,7 @@ def theirs(bars: Sequence[Bar]) -> Callable[[], int]:
     return lambda: len(test.run()["_trades"])
 
 
-def trader(bars: Sequence[Bar]) -> Callable[[], int]:
+def trader(bars: BarColumns) -> Callable[[], int]:
     import backtrader
 
     class Follow(backtrader.Strategy):  # type: ignore[misc]
@@ -159,13 +166,12 @@ def trader(bars: Sequence[Bar]) -> Callable[[], int]:
     return lambda: int(engine.run()[0].closed)
 
 
-def columns_of(bars: Sequence[Bar]) -> Callable[[], int]:
+def columns_of(bars: BarColumns) -> Callable[[], int]:
     run = columns_at(bars)
     return lambda: run(10)
 
 
-def columns_at(bars: Sequence[Bar]) -> Callable[[int], int]:
-    import numpy as np
+def columns_at(bars: BarColumns) -> Callable[[int], int]:
     import vectorbt
 
     table = frame(bars)
@@ -188,7 +194,8 @@ def columns_at(bars: Sequence[Bar]) -> Callable[[int], int]:
 
 def measure(system: str, count: int) -> None:
     warnings.simplefilter("ignore")
-    make = dict(zip(SYSTEMS, (crossover, theirs, columns_of, trader, whole), strict=True))[system]
+    make = dict(zip(SYSTEMS, (figures(crossing()), theirs, columns_of, trader, orders(crossing()), figures(chain()),
+                              orders(chain())), strict=True))[system]  # fmt: skip
     run = make(market(count))
     started = time.perf_counter()
     trades = run()

@@ -16,6 +16,7 @@ from escapement.backtest.analysis import Reader
 from escapement.backtest.run import Account, History, Outcome, backtest
 from escapement.core.aggregation.columns import (
     BarColumns,
+    BarRows,
     TradeColumns,
     aggregate_bars,
     aggregate_trades,
@@ -101,7 +102,7 @@ def from_bars(settings: Settings, bars: Mapping[str, Sequence[Bar]], ticks: Tick
         smallest = min(given)
         wanted = [each for each in own.timeframes if each not in given and smallest.nests_in(each)]
         built = _larger(contract_id, given[smallest], calendar_of(contract_id), wanted)
-        usable = {each: given.get(each) or built.get(each) or [] for each in [*given, *wanted]}
+        usable = {each: BarRows.of(given.get(each) or built.get(each) or []) for each in [*given, *wanted]}
         histories.append(History(facts_of(contract_id, ticks), calendar_of(contract_id), usable))
     return _of_timeframes(own, histories), histories
 
@@ -124,7 +125,7 @@ def from_trades(
         )  # fmt: skip
         built = aggregate_trades(columns, calendar_of(contract_id), own.timeframes)
         bars = {
-            timeframe: [bar for bar in each.bars(contract_id) if bar.end_ns <= some[-1].at_ns]
+            timeframe: BarRows.of([bar for bar in each.bars(contract_id) if bar.end_ns <= some[-1].at_ns])
             for timeframe, each in built.items()
         }
         histories.append(History(facts_of(contract_id, ticks), calendar_of(contract_id), bars, some))
@@ -152,7 +153,7 @@ async def from_database(
             begin_ns = max(0, from_ns - 2 * (warm_up + 1) * length_ns - _MARGIN_DAYS * _DAY_NS)
             found = await database.bars_between(contract.id, timeframe, begin_ns, to_ns)
             if found:
-                bars[timeframe] = found
+                bars[timeframe] = BarRows.of(found)
         if bars:
             histories.append(History(facts_of(contract.id, ticks), calendar_of(contract.id), bars))
     if not histories:
@@ -165,9 +166,9 @@ async def from_database(
 
 def extent(histories: Sequence[History]) -> tuple[int, int]:
     """Return from when to when there is history, nanoseconds UTC."""
-    bars = [each for history in histories for each in history.bars[min(history.bars)]]
-    ends = [bar.end_ns for bar in bars] + [history.trades[-1].at_ns + 1 for history in histories if history.trades]
-    begins = [bar.start_ns for bar in bars] + [history.trades[0].at_ns for history in histories if history.trades]
+    told = [some for history in histories if (some := history.bars[min(history.bars)])]
+    ends = [some[-1].end_ns for some in told] + [each.trades[-1].at_ns + 1 for each in histories if each.trades]
+    begins = [some[0].start_ns for some in told] + [each.trades[0].at_ns for each in histories if each.trades]
     return min(begins), max(ends)
 
 
@@ -189,7 +190,7 @@ def dishonest(settings: Settings, histories: Sequence[History]) -> list[str]:
     found = []
     for reader in readers(wiring.analyzer_runs(settings), histories):
         (history,) = (each for each in histories if each.contract.contract_id == reader.key.contract_id)
-        bars = history.bars[reader.key.timeframe][-_CHECKED_BARS:]
+        bars = list(history.bars[reader.key.timeframe][-_CHECKED_BARS:])
         finding = check_honesty(reader.create, bars, pushes=_CHECKED_PUSHES).finding if bars else None
         if finding is not None:
             found.append(f"{reader.key.analyzer} on {reader.key.timeframe}: {finding}")
@@ -213,7 +214,11 @@ def account(settings: Settings) -> Account:
 def readers(runs: Sequence[Run], histories: Sequence[History]) -> list[Reader]:
     """Return the analyzers of each contract and timeframe there are bars of."""
     series = [(each.contract.contract_id, timeframe) for each in histories for timeframe in each.bars]
-    return [Reader(each.key, _maker(run, each.key.timeframe)) for run in runs for each in run.on(series)]
+    return [
+        Reader(each.key, _maker(run, each.key.timeframe), run.params[each.key.timeframe])
+        for run in runs
+        for each in run.on(series)
+    ]
 
 
 def _maker(run: Run, timeframe: Timeframe) -> Callable[[], Analyzer]:

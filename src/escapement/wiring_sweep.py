@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from escapement import rulebook, wiring, wiring_backtest
-from escapement.backtest.analysis import heard
-from escapement.backtest.figures import closed_trades, curve, daily, figures
+from escapement.backtest.analysis import Reader, heard
+from escapement.backtest.figures import closed_trades, curve, daily, figures, statistics
 from escapement.backtest.run import History, Outcome, trade, weigh
+from escapement.backtest.shortcut import Reckoned, is_plain, reckon
+from escapement.core.analysis.columns import said
 from escapement.errors import ConfigurationError
-from escapement.model import HeardSignal
+from escapement.model import Decision, HeardSignal
 from escapement.search.luck import Returns
 from escapement.search.space import Point
 from escapement.settings import Settings
 
+Integers = NDArray[np.int64]
 _SECTIONS = "timeframes", "contracts", "products", "analyzers", "coordinator", "execution", "risk", "backtest"
 _HEARD_BY = "timeframes", "contracts", "analyzers"
 _KEPT = 64
@@ -85,11 +90,19 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         raise ConfigurationError("; ".join(faults)) from None
 
 
+class _Decided(NamedTuple):
+    """Decisions in the order in which they were taken: when each was known (nanoseconds UTC), and what it wishes."""
+
+    at_ns: Integers
+    direction: Integers
+
+
 class PointWork:
     """What a point of a search comes to: plain figures, and what its daily returns look like.
 
     What an analyzer said is kept by its parameters, and what was decided by all that it follows from, so that points
-    that differ in something later do it no second time.
+    that differ in something later do it no second time. Where a case is plain enough it is reckoned instead of traded,
+    with the same outcome; see ``backtest.shortcut``.
     """
 
     def __init__(self, settings: Mapping[str, Any], histories: Sequence[History]) -> None:
@@ -98,6 +111,7 @@ class PointWork:
 
     def _forget(self) -> None:
         self.readings = 0  # how many times an analyzer went over history
+        self._said: dict[object, _Decided | None] = {}
         self._signals: dict[object, list[HeardSignal]] = {}
         self._decisions: dict[object, Any] = {}
         self._cuts: dict[tuple[int, int], list[History]] = {}
@@ -117,39 +131,82 @@ class PointWork:
         """
         given = changed(self._settings, point)
         settings = _settings(given)
-        cut = self._cut(from_ns, to_ns)
-        signals, key = self._heard(settings, from_ns, to_ns)
-        key = (key, orjson.dumps(given["coordinator"]), from_ns, to_ns)
-        if key not in self._decisions:
-            rules = wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
-            _make_room(self._decisions)
-            self._decisions[key] = weigh(self._histories, rules, signals)
-        return told(trade(cut, self._decisions[key], wiring_backtest.account(settings), from_ns, to_ns))
+        account, cut = wiring_backtest.account(settings), self._cut(from_ns, to_ns)
+        if not is_plain(cut, account):
+            decisions: list[Decision] = self._weighed(settings, given, from_ns, to_ns)
+            return told(trade(cut, decisions, account, from_ns, to_ns))
+        found = self._followed(settings, from_ns, to_ns)
+        if found is None:
+            found = self._weighed(settings, given, from_ns, to_ns, _columns)
+        return told(reckon(cut[0], found.at_ns, found.direction, account, from_ns, to_ns))
 
     def group_of(self, point: Point) -> str:
         """Return the same for points whose analyzers say the same."""
         given = changed(self._settings, point)
         return orjson.dumps([given[name] for name in _HEARD_BY]).decode()
 
+    def _readers(self, settings: Settings) -> list[Reader]:
+        usable = [
+            replace(each, bars={frame: each.bars[frame] for frame in settings.timeframes if frame in each.bars})
+            for each in self._histories
+        ]
+        return wiring_backtest.readers(wiring.analyzer_runs(settings), usable)
+
+    def _followed(self, settings: Settings, from_ns: int, to_ns: int) -> _Decided | None:
+        """Return the decisions where they are what a single analyzer says that can be read in columns."""
+        runs, directions = wiring.analyzer_runs(settings), rulebook.directions(settings.coordinator)
+        rules, readers = wiring.coordination_rules(settings, runs), self._readers(settings)
+        if len(readers) != 1 or not rules.follows_each(readers[0].key.timeframe, readers[0].key.analyzer):
+            return None
+        key = (readers[0].key, tuple(sorted(directions.items())))
+        if key not in self._said:
+            _make_room(self._said)
+            self._said[key] = self._read(readers[0], directions)
+        whole = self._said[key]
+        if whole is None:
+            return None
+        begin, end = np.searchsorted(whole.at_ns, (from_ns, to_ns), side="right")
+        return _Decided(whole.at_ns[begin:end], whole.direction[begin:end])
+
+    def _read(self, reader: Reader, directions: Mapping[str, int]) -> _Decided | None:
+        (history,) = (each for each in self._histories if each.contract.contract_id == reader.key.contract_id)
+        bars = history.columns(reader.key.timeframe)
+        found = said(reader.create(), reader.params, bars.high, bars.low, bars.close)
+        if found is None:
+            return None
+        self.readings += 1
+        ways = np.array([directions.get(name, 0) for name in found.types])[found.kind]
+        return _Decided(bars.end_ns[found.bar][ways != 0], ways[ways != 0])
+
+    def _weighed(
+        self, settings: Settings, given: Mapping[str, Any], from_ns: int, to_ns: int,
+        kept: Callable[[list[Decision]], Any] = lambda decisions: decisions,
+    ) -> Any:  # fmt: skip
+        """Return what the coordinator decides, in the form in which it is kept."""
+        signals, heard_as = self._heard(settings, from_ns, to_ns)
+        key = (heard_as, orjson.dumps(given["coordinator"]), from_ns, to_ns, kept is _columns)
+        if key not in self._decisions:
+            rules = wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
+            _make_room(self._decisions)
+            self._decisions[key] = kept(weigh(self._histories, rules, signals))
+        return self._decisions[key]
+
     def _heard(self, settings: Settings, from_ns: int, to_ns: int) -> tuple[list[HeardSignal], object]:
         directions = rulebook.directions(settings.coordinator)
         by_id = {each.contract.contract_id: each for each in self._histories}
         found: list[HeardSignal] = []
         keys: list[object] = []
-        usable = [
-            replace(each, bars={frame: each.bars[frame] for frame in settings.timeframes if frame in each.bars})
-            for each in self._histories
-        ]
-        for reader in wiring_backtest.readers(wiring.analyzer_runs(settings), usable):
+        for reader in self._readers(settings):
             key = (reader.key, tuple(sorted(directions.items())))
             if key not in self._signals:
                 _make_room(self._signals)
                 self.readings += 1
                 bars = by_id[reader.key.contract_id].bars[reader.key.timeframe]
-                said = heard(reader, bars, directions, 0)
-                self._signals[key] = sorted(said, key=_known_at)
-            said = self._signals[key]
-            found += said[bisect_right(said, from_ns, key=_known_at) : bisect_right(said, to_ns, key=_known_at)]
+                self._signals[key] = sorted(heard(reader, bars, directions, 0), key=_known_at)
+            signals = self._signals[key]
+            found += signals[
+                bisect_right(signals, from_ns, key=_known_at) : bisect_right(signals, to_ns, key=_known_at)
+            ]
             keys.append(key)
         return found, tuple(keys)
 
@@ -160,14 +217,24 @@ class PointWork:
         return self._cuts[from_ns, to_ns]
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def _columns(decisions: list[Decision]) -> _Decided:
+    return _Decided(
+        np.array([each.known_at_ns for each in decisions], np.int64),
+        np.array([each.direction for each in decisions], np.int64),
+    )
+
+
+def told(outcome: Outcome | Reckoned) -> dict[str, Any]:
     """Return what is kept of an outcome."""
     course = curve(outcome)
     ends = [float(outcome.start_balance), *(equity for _, equity in daily(outcome, course))]
     is_sound = all(each > 0 for each in ends)
     returns = Returns.of([after / before - 1 for before, after in pairwise(ends)]) if is_sound else None
-    totals = asdict(figures(outcome, closed_trades(outcome), course))
-    return totals | {"returns": None if returns is None else asdict(returns)}
+    if isinstance(outcome, Reckoned):
+        totals = statistics(outcome, outcome.net.tolist(), outcome.fees, course)
+    else:
+        totals = figures(outcome, closed_trades(outcome), course)
+    return asdict(totals) | {"returns": None if returns is None else asdict(returns)}
 
 
 def _between(history: History, from_ns: int, to_ns: int) -> History:

@@ -125,6 +125,21 @@ def test_bars_become_figures_a_page_and_json_that_agree(folder: Path) -> None:
     assert "firm_rules: topstep_combine_50k" in page
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_quick_figures_are_those_of_every_order(folder: Path, *, plain: bool) -> None:
+    given = ["--settings", "s.yaml", "--bars", "bars.csv", "--from", "2025-03-18"]
+    given += ["--set", "risk.firm_rules=null", "--set", "risk.daily_loss=null"] if plain else []
+    whole, quick = told(folder, *given), told(folder, *given, "--quick")
+    assert whole["figures"]["trades"] > 10
+    assert {name: quick[name] for name in ("from", "to", "figures")} == {
+        name: whole[name] for name in ("from", "to", "figures")
+    }
+    out, _ = run(folder, *given, "--quick")
+    assert re.search(rf"trades +{whole['figures']['trades']:,}\b", out)
+    _, err = run(folder, *given, "--quick", "--html", "r.html", code=2)
+    assert "--html" in err
+
+
 def test_it_is_the_same_again_and_setting_by_setting(folder: Path) -> None:
     first = told(folder, "--settings", "s.yaml", "--bars", "bars.csv")
     assert told(folder, "--settings", "s.yaml", "--bars", "bars.csv") == first

@@ -288,6 +288,17 @@ def test_placing_is_refused_by_its_codes(code: int, request_: OrderRequest, spec
     assert Floor(spec).venue.place("me", request_).code == code
 
 
+def test_who_has_nothing_left_may_still_close() -> None:
+    floor = Floor(replace(ME, balance=Decimal(10)))
+    floor.prints(5700.0)
+    floor.order(MARKET, BUY)
+    floor.prints(5600.0)
+    assert floor.venue.close_position("me", 1, MES).code == 0
+    assert floor.held == 0
+    assert floor.venue.accounts[1].balance < 0
+    assert rejected(floor.place(MARKET, BUY), floor) == (3, "Insufficient funds.")
+
+
 def test_nothing_is_placed_outside_trading_hours() -> None:
     floor = Floor()
     floor.venue.now_ns = MONDAY_1330 + 8 * 3_600 * NS_PER_SECOND  # 21:30Z, in the daily break

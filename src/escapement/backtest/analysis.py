@@ -15,10 +15,11 @@ from escapement.moments import iso_from_ns
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """An analyzer that reads one contract and timeframe: what it is, and how it is made."""
+    """An analyzer that reads one contract and timeframe: what it is, how it is made, and with which parameters."""
 
     key: AnalyzerKey
     create: Callable[[], Analyzer]
+    params: object = None
 
 
 def heard(reader: Reader, bars: Iterable[Bar], directions: Mapping[str, int], from_ns: int) -> list[HeardSignal]:

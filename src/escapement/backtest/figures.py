@@ -22,11 +22,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escapement.backtest.run import History, Outcome
+from escapement.backtest.shortcut import Reckoned
 from escapement.core.execution import Role, RoundTrip, decision_of, role_of
 from escapement.model import NS_PER_SECOND, Decision, OrderSide, PriceGrid
 
@@ -105,30 +108,72 @@ class Figures:
     days: int
 
 
-def curve(outcome: Outcome) -> Curve:
+def curve(outcome: Outcome | Reckoned) -> Curve:
     """Return how equity went."""
-    ends = [each.smallest.ends_ns for each in outcome.histories.values()]
-    at_ns = np.unique(np.concatenate(ends)) if ends else np.empty(0, np.int64)
-    at_ns = at_ns[(at_ns > outcome.from_ns) & (at_ns <= outcome.to_ns)]
+    ends = [_within(each.smallest.ends_ns, outcome) for each in outcome.histories.values()]
+    at_ns = ends[0] if len(ends) == 1 else np.unique(np.concatenate([*ends, np.empty(0, np.int64)]))
     equity = np.full(at_ns.size, float(outcome.start_balance))
     held = np.zeros(at_ns.size, np.int64)
-    for contract_id, history in outcome.histories.items():
-        fills = [each for each in outcome.fills if each.contract_id == contract_id and not each.voided]
-        if not fills:
+    for history in outcome.histories.values():
+        fills = _filled(outcome, history)
+        if not fills.at_ns.size:
             continue
-        grid, tick_value = PriceGrid(history.contract.tick_size), float(history.contract.tick_value)
-        sizes = _column(each.size if each.side is OrderSide.BUY else -each.size for each in fills)
-        paid = _column(grid.nearest(each.price) for each in fills) * sizes
-        cash = -np.cumsum(paid) * tick_value - np.cumsum([float(each.fees) for each in fills])
+        tick_value = float(history.contract.tick_value)
+        cash = -np.cumsum(fills.ticks * fills.size) * tick_value - np.cumsum(fills.fees)
         # A bar that ends when an order fills at the first price of the next does not hold it yet.
-        place = np.searchsorted(_column(each.at_ns for each in fills), at_ns) - 1
-        known = place >= 0
-        net = np.where(known, np.cumsum(sizes)[place], 0)
+        filled = _counted(at_ns, fills.at_ns, side="right")
+        known, place = filled > 0, np.maximum(filled - 1, 0)
+        net = np.where(known, np.cumsum(fills.size)[place], 0)
         bars = history.smallest
-        last = np.searchsorted(bars.ends_ns, at_ns, side="right") - 1
+        last = np.arange(at_ns.size) + int(np.searchsorted(bars.ends_ns, outcome.from_ns, side="right"))
+        if len(ends) > 1:
+            last = _counted(at_ns, bars.ends_ns, side="left") - 1
         equity += np.where(known, cash[place] + net * bars.close[np.maximum(last, 0)] * tick_value, 0.0)
         held += np.abs(net)
     return Curve(at_ns, equity, held)
+
+
+class _Fills(NamedTuple):
+    """Fills of a contract in order of time; ``size`` is negative for those that sold."""
+
+    at_ns: Integers
+    size: Integers
+    ticks: Integers
+    fees: Floats
+
+
+def _filled(outcome: Outcome | Reckoned, history: History) -> _Fills:
+    if isinstance(outcome, Reckoned):
+        trips, each_fee = outcome.trips, float(outcome.fee)
+        rows = [
+            np.column_stack(pair).ravel()
+            for pair in ((trips.opened_ns, trips.closed_ns), (trips.size, -trips.size), (trips.entry, trips.exit))
+        ]
+        if trips.open is not None:
+            rows = [np.append(row, value) for row, value in zip(rows, trips.open, strict=True)]
+        return _Fills(rows[0], rows[1], rows[2], np.abs(rows[1]) * each_fee)
+    fills = [each for each in outcome.fills if each.contract_id == history.contract.contract_id and not each.voided]
+    grid = PriceGrid(history.contract.tick_size)
+    return _Fills(
+        _column(each.at_ns for each in fills),
+        _column(each.size if each.side is OrderSide.BUY else -each.size for each in fills),
+        _column(grid.nearest(each.price) for each in fills),
+        np.fromiter((float(each.fees) for each in fills), np.float64, len(fills)),
+    )
+
+
+def _within(at_ns: Integers, outcome: Outcome | Reckoned) -> Integers:
+    begin, end = np.searchsorted(at_ns, (outcome.from_ns, outcome.to_ns), side="right")
+    return at_ns[begin:end]
+
+
+def _counted(at_ns: Integers, events_ns: Integers, *, side: Literal["left", "right"]) -> Integers:
+    """Return how many of some events come before each moment: at it too (``left``), or not (``right``).
+
+    Both are in order, so the events are looked for among the moments, which are more.
+    """
+    places = np.searchsorted(at_ns, events_ns, side=side)
+    return np.cumsum(np.bincount(places, minlength=at_ns.size + 1)[: at_ns.size])
 
 
 def closed_trades(outcome: Outcome) -> list[ClosedTrade]:
@@ -152,7 +197,12 @@ def closed_trades(outcome: Outcome) -> list[ClosedTrade]:
 
 def figures(outcome: Outcome, trades: Sequence[ClosedTrade], course: Curve) -> Figures:
     """Return the usual statistics."""
-    nets = [each.net for each in trades]
+    fees = sum((each.fees for each in outcome.fills if not each.voided), Decimal(0))
+    return statistics(outcome, [each.net for each in trades], fees, course)
+
+
+def statistics(outcome: Outcome | Reckoned, nets: Sequence[float], fees: Decimal, course: Curve) -> Figures:
+    """Return the usual statistics of trades by what each made, in the order in which they closed, and of all fees."""
     won, lost = [each for each in nets if each > 0], [each for each in nets if each < 0]
     returns = _returns(outcome, course)
     peak = np.maximum.accumulate(np.append(float(outcome.start_balance), course.equity))
@@ -165,9 +215,8 @@ def figures(outcome: Outcome, trades: Sequence[ClosedTrade], course: Curve) -> F
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if is_long else 0.0
     mean = float(np.mean(returns)) if is_long else 0.0
     return Figures(
-        trades=len(trades), net=float(outcome.balance - outcome.start_balance),
-        fees=float(sum(each.fees for each in outcome.fills if not each.voided)),
-        gross_profit=sum(won), gross_loss=-sum(lost), win_rate=_share(len(won), len(nets)),
+        trades=len(nets), net=float(outcome.balance - outcome.start_balance),
+        fees=float(fees), gross_profit=sum(won), gross_loss=-sum(lost), win_rate=_share(len(won), len(nets)),
         profit_factor=_share(sum(won), -sum(lost)), expectancy=_share(sum(nets), len(nets)),
         average_winner=_share(sum(won), len(won)), average_loser=_share(sum(lost), len(lost)),
         largest_winner=max(won, default=None), largest_loser=min(lost, default=None), max_drawdown=deepest,
@@ -201,7 +250,7 @@ def grouped(trades: Sequence[ClosedTrade], name_of: Callable[[ClosedTrade], str]
     return [Group(name, len(nets), sum(net > 0 for net in nets), sum(nets)) for name, nets in sorted(groups.items())]
 
 
-def daily(outcome: Outcome, course: Curve) -> list[tuple[date, float]]:
+def daily(outcome: Outcome | Reckoned, course: Curve) -> list[tuple[date, float]]:
     """Return equity at the end of each session."""
     calendar = next(iter(outcome.histories.values())).calendar
     found = []
@@ -212,7 +261,7 @@ def daily(outcome: Outcome, course: Curve) -> list[tuple[date, float]]:
     return found
 
 
-def _returns(outcome: Outcome, course: Curve) -> Floats:
+def _returns(outcome: Outcome | Reckoned, course: Curve) -> Floats:
     ends = np.array([float(outcome.start_balance), *(equity for _, equity in daily(outcome, course))])
     if ends.size < 2 or bool((ends <= 0).any()):
         return np.empty(0)
@@ -220,7 +269,7 @@ def _returns(outcome: Outcome, course: Curve) -> Floats:
     return returns
 
 
-def _cagr(outcome: Outcome, course: Curve) -> float | None:
+def _cagr(outcome: Outcome | Reckoned, course: Curve) -> float | None:
     if not course.equity.size or course.equity[-1] <= 0 or outcome.start_balance <= 0:
         return None
     growth = float(course.equity[-1]) / float(outcome.start_balance)

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from operator import attrgetter
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from escapement.core.aggregation.columns import BarColumns
 from escapement.core.dealing import LastPrice
 from escapement.errors import InvalidInput
-from escapement.model import AggressorSide, Bar, PriceGrid, SessionCalendar, Trade
+from escapement.model import AggressorSide, PriceGrid, SessionCalendar, Trade
 from escapement.simulator.fills import Quote, quote_after
 from escapement.simulator.venue import Venue
 
 Integers = NDArray[np.int64]
 _NEAR: Final = 256
 _FAR: Final = 65_536
-_LAST_US: Final = 1_000  # the last microsecond of a bar, which is as fine as fills are kept
+LAST_US: Final = 1_000  # the last microsecond of a bar, which is as fine as fills are kept
 Levels = tuple[int, int]
 ANY: Final[Levels] = (1 << 62, -(1 << 62))  # every price is as low and as high as this
 
@@ -96,7 +98,7 @@ class TradeMarket:
     def next_ns(self, until_ns: int, levels: Levels) -> int | None:
         """Return when before ``until_ns`` a price next comes as low or high as these levels."""
         end = int(np.searchsorted(self._times, until_ns))
-        found = _first(self._ticks, self._ticks, self._next, end, levels)
+        found = first_reached(self._ticks, self._ticks, self._next, end, levels)
         return None if found is None else int(self._times[found])
 
     def tell(self, venue: Venue, at_ns: int) -> bool:
@@ -115,14 +117,11 @@ class TradeMarket:
         return None
 
 
-class BarsOfMarket(NamedTuple):
-    """Bars of one timeframe as columns: when each begins and ends (nanoseconds UTC), and its prices in ticks.
+@dataclass(frozen=True)
+class BarsOfMarket:
+    """Bars of one timeframe as columns: when each begins and ends (nanoseconds UTC), and its prices in ticks."""
 
-    The ends stand there twice, for those who look for one of them and for those who reckon with all.
-    """
-
-    begins: list[int]
-    ends: list[int]
+    begins_ns: Integers
     ends_ns: Integers
     open: Integers
     high: Integers
@@ -130,7 +129,7 @@ class BarsOfMarket(NamedTuple):
     close: Integers
 
     @classmethod
-    def of(cls, bars: Sequence[Bar], grid: PriceGrid, calendar: SessionCalendar) -> BarsOfMarket:
+    def of(cls, bars: BarColumns, grid: PriceGrid, calendar: SessionCalendar) -> BarsOfMarket:
         """Return the columns of bars, oldest first.
 
         Args:
@@ -141,14 +140,21 @@ class BarsOfMarket(NamedTuple):
         Raises:
             InvalidInput: the calendar does not know a bar.
         """
-        count, tick = len(bars), float(grid.price(1))
-        prices = (
-            np.fromiter((getter(bar) for bar in bars), np.float64, count)
-            for getter in map(attrgetter, ("open", "high", "low", "close"))
-        )
-        ticks = [np.rint(column / tick).astype(np.int64) for column in prices]
-        ends = [bar.end_ns for bar in bars]
-        return cls([_begin(bar, calendar) for bar in bars], ends, np.array(ends, np.int64), *ticks)
+        tick = float(grid.price(1))
+        ticks = [np.rint(column / tick).astype(np.int64) for column in (bars.open, bars.high, bars.low, bars.close)]
+        return cls(_begins(bars, calendar), bars.end_ns, *ticks)
+
+    @cached_property
+    def begins(self) -> list[int]:
+        """The beginnings for those who look for one of them again and again, at forty bytes each."""
+        begins: list[int] = self.begins_ns.tolist()
+        return begins
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The ends, likewise."""
+        ends: list[int] = self.ends_ns.tolist()
+        return ends
 
 
 class BarMarket:
@@ -168,7 +174,8 @@ class BarMarket:
     def __init__(self, contract_id: str, bars: BarsOfMarket, grid: PriceGrid, from_ns: int) -> None:
         self._contract_id = contract_id
         self._grid = grid
-        self._opens, self._ends, _, self._open, self._high, self._low, self._close = bars
+        self._opens, self._ends = bars.begins, bars.ends
+        self._open, self._high, self._low, self._close = bars.open, bars.high, bars.low, bars.close
         self._next = self._first = bisect_right(self._ends, from_ns)
         self._is_begun = False
 
@@ -192,10 +199,10 @@ class BarMarket:
     def next_ns(self, until_ns: int, levels: Levels) -> int | None:
         """Return when before ``until_ns`` a bar next comes as low or high as these levels."""
         end = bisect_left(self._opens, until_ns)
-        found = _first(self._low, self._high, self._next, max(end, self._next + self._is_begun), levels)
+        found = first_reached(self._low, self._high, self._next, max(end, self._next + self._is_begun), levels)
         if found is None:
             return None
-        at_ns = self._opens[found] if found > self._next or not self._is_begun else self._ends[found] - _LAST_US
+        at_ns = self._opens[found] if found > self._next or not self._is_begun else self._ends[found] - LAST_US
         return at_ns if at_ns < until_ns else None
 
     def tell(self, venue: Venue, at_ns: int) -> bool:
@@ -223,16 +230,19 @@ class BarMarket:
         venue.on_trade(Trade(self._contract_id, self._opens[self._next], price, 0))
 
 
-def _begin(bar: Bar, calendar: SessionCalendar) -> int:
-    if bar.timeframe.is_intraday:
-        return bar.start_ns
-    interval = calendar.interval_labelled(bar.timeframe, bar.start_ns)
-    if interval is None:
-        raise InvalidInput(f"bar {bar.start_ns} {bar.timeframe} of {bar.contract_id} is unknown to its calendar")
-    return interval.open_ns
+def _begins(bars: BarColumns, calendar: SessionCalendar) -> Integers:
+    if bars.timeframe.is_intraday:
+        return bars.start_ns
+    found = []
+    for label_ns in bars.start_ns.tolist():
+        interval = calendar.interval_labelled(bars.timeframe, label_ns)
+        if interval is None:
+            raise InvalidInput(f"bar {label_ns} {bars.timeframe} is unknown to its calendar")
+        found.append(interval.open_ns)
+    return np.array(found, np.int64)
 
 
-def _first(low: Integers, high: Integers, begin: int, end: int, levels: Levels) -> int | None:
+def first_reached(low: Integers, high: Integers, begin: int, end: int, levels: Levels) -> int | None:
     """Return the first of ``[begin, end)`` that comes as low as the one level or as high as the other."""
     down, up = levels
     length = _NEAR

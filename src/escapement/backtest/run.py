@@ -10,6 +10,7 @@ from functools import cached_property
 from escapement.backtest.analysis import Reader, decided, heard, in_order
 from escapement.backtest.engine import USER, Engine, Refusal, Rejection
 from escapement.backtest.market import BarMarket, BarsOfMarket, Market, TradeMarket
+from escapement.core.aggregation.columns import BarColumns
 from escapement.core.coordination import Rules
 from escapement.core.dealing import Dealer, DealParams
 from escapement.core.execution import AccountBook, AccountDay, RoundTrip
@@ -52,7 +53,11 @@ class History:
     @cached_property
     def smallest(self) -> BarsOfMarket:
         """The bars of the smallest timeframe, as a market tells them; made once for all who trade them."""
-        return BarsOfMarket.of(self.bars[min(self.bars)], PriceGrid(self.contract.tick_size), self.calendar)
+        return BarsOfMarket.of(self.columns(min(self.bars)), PriceGrid(self.contract.tick_size), self.calendar)
+
+    def columns(self, timeframe: Timeframe) -> BarColumns:
+        """Return the bars of a timeframe as columns."""
+        return BarColumns.of(timeframe, self.bars[timeframe])
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +189,24 @@ def _engine(by_id: Mapping[str, History], account: Account, from_ns: int, to_ns:
         AccountBook(_ACCOUNT_ID), account.deal, account.pack, account.own, account.start_balance, lambda: from_ns,
         lambda contract_id: by_id[contract_id].calendar, account.deadlines_of,
     )  # fmt: skip
-    sessions = {
-        session for each in by_id.values() for session in each.calendar.sessions_between(from_ns, to_ns)
-    }  # fmt: skip
+    has_trades = all(each.trades is not None for each in by_id.values())
+    return Engine(
+        dealer, Venue(listings, [spec], from_ns, account.fills, tells=False),
+        {contract_id: _market(each, account.fills, from_ns) for contract_id, each in by_id.items()},
+        clock_moments(list(by_id.values()), account, from_ns, to_ns), account.latency_ns if has_trades else 0,
+    )  # fmt: skip
+
+
+def clock_moments(histories: Sequence[History], account: Account, from_ns: int, to_ns: int) -> list[int]:
+    """Return when sessions open, close or reach a deadline, in order, the beginning first."""
+    sessions = {session for each in histories for session in each.calendar.sessions_between(from_ns, to_ns)}
     moments = {
         at_ns
         for session in sessions
         for at_ns in (session.open_ns, session.close_ns, *account.deadlines_of(session))
         if at_ns is not None and from_ns <= at_ns < to_ns
     }
-    has_trades = all(each.trades is not None for each in by_id.values())
-    return Engine(
-        dealer, Venue(listings, [spec], from_ns, account.fills, tells=False),
-        {contract_id: _market(each, account.fills, from_ns) for contract_id, each in by_id.items()},
-        sorted({from_ns, *moments}), account.latency_ns if has_trades else 0,
-    )  # fmt: skip
+    return sorted({from_ns, *moments})
 
 
 def _market(history: History, model: FillModel, from_ns: int) -> Market:
@@ -212,7 +220,8 @@ def _market(history: History, model: FillModel, from_ns: int) -> Market:
 def _begins_in(history: History, from_ns: int, to_ns: int) -> bool:
     if history.trades is not None:
         return any(from_ns <= each.at_ns < to_ns for each in history.trades)
-    return any(from_ns < bar.end_ns <= to_ns for bar in history.bars[min(history.bars)])
+    ends_ns = history.columns(min(history.bars)).end_ns
+    return bool(((ends_ns > from_ns) & (ends_ns <= to_ns)).any())
 
 
 def _known_at(each: HeardSignal) -> tuple[int, str, object]:

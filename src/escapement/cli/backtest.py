@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +12,10 @@ import typer
 import yaml
 from rich.console import Console
 
-from escapement import wiring_backtest
+from escapement import wiring_backtest, wiring_sweep
 from escapement.backtest.page import page
 from escapement.backtest.report import report
-from escapement.backtest.run import Outcome
+from escapement.backtest.run import History, Outcome
 from escapement.cli import app
 from escapement.cli.past import (
     Bars,
@@ -33,6 +33,8 @@ from escapement.cli.past import (
 )
 from escapement.cli.spans import From, Span, To
 from escapement.cli.tables import print_table
+from escapement.errors import ConfigurationError
+from escapement.moments import iso_from_ns
 from escapement.settings import Settings
 
 _SHOWN = "timeframes", "analyzers", "coordinator", "execution", "risk", "backtest"
@@ -62,6 +64,9 @@ def backtest(
     check: Annotated[
         bool, typer.Option(help="Find out whether the analyzers know more than they could have known live.")
     ] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Reckon the figures alone, many times quicker where the settings allow.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - prints it.")
@@ -72,9 +77,14 @@ def backtest(
     ticks = ticks_of(tick_size, tick_value)
     span = Span.parse(begin, end)
     check_html(html)
+    if quick and html is not None:
+        raise ConfigurationError("--quick reckons figures alone, and --html shows every trade; leave out one")
     console = Console(stderr=True)
     with console.status("reading history") if console.is_terminal else nullcontext():
         settings, histories, from_ns, to_ns = past(chosen, bars, trades, ticks, span)
+    if quick:
+        _quick(settings, histories, from_ns, to_ns, json_file)
+        return
     with console.status("trading it") if console.is_terminal else nullcontext():
         outcome = wiring_backtest.run(settings, histories, from_ns, to_ns)
         told = report(outcome, wiring_backtest.dishonest(settings, histories) if check else ())
@@ -88,6 +98,24 @@ def backtest(
     if html is not None:
         write("--html", html, _page(outcome, told))
         typer.echo(f"report: {html}", err=json_file == "-")
+
+
+def _quick(
+    settings: Settings, histories: Sequence[History], from_ns: int, to_ns: int, json_file: str | None
+) -> None:  # fmt: skip
+    """Tell what it comes to in figures, as a point of a sweep is told."""
+    work = wiring_sweep.PointWork(wiring_sweep.plain(settings), histories)
+    found = work({}, from_ns, to_ns)
+    totals = {key: value for key, value in found.items() if key != "returns"}
+    told = {"from": iso_from_ns(from_ns), "to": iso_from_ns(to_ns), "figures": totals, "settings": _plain(settings)}
+    if json_file is not None:
+        text = orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+        if json_file == "-":
+            typer.echo(text)
+            return
+        write("--json", Path(json_file), text)
+    typer.echo(f"{told['from']} to {told['to']}\n")
+    _print_figures(totals)
 
 
 def _page(outcome: Outcome, told: Mapping[str, Any]) -> str:
@@ -106,10 +134,7 @@ def _print(told: Mapping[str, Any]) -> None:
         typer.echo(f"{contract_id}: filled by {each['filled_by']}; bars: {counts}")
     typer.echo(f"{told['from']} to {told['to']}")
     typer.echo(f"balance {account['start_balance']:,.2f} -> {account['balance']:,.2f}\n")
-    print_table(
-        ["", ""],
-        [(name, "-" if totals[key] is None else form.format(totals[key])) for name, key, form in _LINES],
-    )
+    _print_figures(totals)
     orders, counts = told["other_orders"], told["counts"]
     if orders is not None:
         typer.echo(
@@ -126,3 +151,10 @@ def _print(told: Mapping[str, Any]) -> None:
         typer.echo(f"still open: {each['net']:+} {each['contract']}")
     for each in told["warnings"]:
         typer.echo(f"warning: {each}", err=True)
+
+
+def _print_figures(totals: Mapping[str, Any]) -> None:
+    print_table(
+        ["", ""],
+        [(name, "-" if totals[key] is None else form.format(totals[key])) for name, key, form in _LINES],
+    )

@@ -326,7 +326,7 @@ class Venue:
         position = account.positions.get(order.contract_id)
         held = 0 if position is None else position.size
         opened = max(0, abs(held + order.side.sign * order.size) - abs(held))
-        if opened * account.spec.margin > account.balance:
+        if opened and opened * account.spec.margin > account.balance:  # what closes needs no money
             raise Objection("Insufficient funds.", 3)
 
     def _open(self, order: Order) -> None:

@@ -8,21 +8,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escapement.core.aggregation.ladder import Rung, fits, ladder
 from escapement.errors import InvalidInput, InvariantViolated
-from escapement.model import Bar, Session, SessionCalendar, Timeframe
+from escapement.model import Bar, BarSource, Session, SessionCalendar, Timeframe
 from escapement.moments import iso_from_ns
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Fault = tuple[str, NDArray[Any], NDArray[np.bool_], str]
+_AT_ONCE = 4_096  # rows made at a time
 _BLOCK = 128  # bars reduced at a time, so that their rows are still in the processor's cache for the next reduction
 
 
@@ -51,6 +52,8 @@ class BarColumns:
     @classmethod
     def of(cls, timeframe: Timeframe, bars: Sequence[Bar]) -> BarColumns:
         """Return bars of one contract and timeframe as columns."""
+        if isinstance(bars, BarRows):
+            return bars.columns
         return cls(
             timeframe,
             np.array([bar.start_ns for bar in bars], np.int64),
@@ -62,6 +65,14 @@ class BarColumns:
             np.array([bar.volume for bar in bars], np.int64),
         )
 
+    def __getitem__(self, some: slice) -> BarColumns:
+        """Return some of the rows."""
+        columns = (getattr(self, each.name)[some] for each in fields(self)[1:])
+        return BarColumns(self.timeframe, *columns)
+
+    def __len__(self) -> int:
+        return int(self.start_ns.size)
+
     def bars(self, contract_id: str) -> list[Bar]:
         """Return the rows as bars."""
         return [
@@ -71,6 +82,59 @@ class BarColumns:
                 self.low.tolist(), self.close.tolist(), self.volume.tolist(), strict=True,
             )
         ]  # fmt: skip
+
+
+class BarRows(Sequence[Bar]):
+    """Bars of one contract that are kept as columns, in an eighth of the memory, and made when they are looked at.
+
+    Args:
+        contract_id: theirs.
+        columns: of the bars.
+        whole: whether each was wholly observed.
+        source: where they come from.
+    """
+
+    def __init__(
+        self, contract_id: str, columns: BarColumns, *, whole: bool = True, source: BarSource = BarSource.LIVE
+    ) -> None:
+        self.columns = columns
+        self._contract_id, self._whole, self._source = contract_id, whole, source
+
+    @classmethod
+    def of(cls, bars: Sequence[Bar]) -> Sequence[Bar]:
+        """Return bars of one contract and timeframe as such rows; as they are when they differ in other things too."""
+        if isinstance(bars, cls):
+            return bars
+        alike = {(bar.contract_id, bar.whole, bar.source) for bar in bars}
+        if len(alike) != 1:
+            return bars
+        ((contract_id, whole, source),) = alike
+        return cls(contract_id, BarColumns.of(bars[0].timeframe, bars), whole=whole, source=source)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __iter__(self) -> Iterator[Bar]:
+        for begin in range(0, len(self), _AT_ONCE):
+            yield from self._made(slice(begin, begin + _AT_ONCE))
+
+    @overload
+    def __getitem__(self, place: int) -> Bar: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> BarRows: ...
+
+    def __getitem__(self, place: int | slice) -> Bar | BarRows:
+        if isinstance(place, slice):
+            return BarRows(self._contract_id, self.columns[place], whole=self._whole, source=self._source)
+        index = range(len(self))[place]
+        return self._made(slice(index, index + 1))[0]
+
+    def _made(self, place: slice) -> list[Bar]:
+        made = self.columns[place].bars(self._contract_id)
+        if self._whole and self._source is BarSource.LIVE:
+            return made
+        return [replace(bar, whole=self._whole, source=self._source) for bar in made]
 
 
 def aggregate_trades(

@@ -22,13 +22,23 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
-from escapement.core.coordination.rules import Conflict, OppositeSignal
+from escapement.core.coordination.rules import Conflict, OppositeSignal, PassThrough
 from escapement.core.coordination.saved import read_signal, write_signal
 from escapement.core.coordination.view import Entry, EntryRule, Gate, Verdict, View, statement
 from escapement.core.coordination.voices import Voice, VoiceKey, Voices
 from escapement.core.coordination.words import direction_name, figure
 from escapement.errors import InvalidInput
-from escapement.model import FLAT, LONG, SHORT, Action, Decision, HeardSignal, SessionCalendar, SignalIdentity
+from escapement.model import (
+    FLAT,
+    LONG,
+    SHORT,
+    Action,
+    Decision,
+    HeardSignal,
+    SessionCalendar,
+    SignalIdentity,
+    Timeframe,
+)
 
 _VERSION: Final = 1
 _SAYS_NOTHING: Final = "its type says no direction; coordinator.directions names those that do"
@@ -55,6 +65,14 @@ class Rules:
     def __post_init__(self) -> None:
         if not self.entries:
             raise InvalidInput("entries is empty; name at least one rule, such as pass_through")
+
+    def follows_each(self, timeframe: Timeframe, analyzer: str) -> bool:
+        """Whether the position wished is what one analyzer says, where no other one speaks that could oppose it."""
+        first = self.entries[0]
+        return (
+            isinstance(first, PassThrough) and timeframe in (first.timeframes or (timeframe,))
+            and analyzer in (first.analyzers or (analyzer,)) and not self.gates and self.reverses
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
