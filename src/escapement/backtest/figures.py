@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from escapement.model import NS_PER_SECOND, Decision, OrderSide, PriceGrid
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", np.int64, np.float64)
 _DAYS_A_YEAR = 252
 LEAST_SESSIONS = 20  # of fewer, a year says nothing
 _YEAR_NS = 365.25 * 86_400 * NS_PER_SECOND
@@ -121,14 +122,16 @@ def curve(outcome: Outcome | Reckoned) -> Curve:
         tick_value = float(history.contract.tick_value)
         cash = -np.cumsum(fills.ticks * fills.size) * tick_value - np.cumsum(fills.fees)
         # A bar that ends when an order fills at the first price of the next does not hold it yet.
-        filled = _counted(at_ns, fills.at_ns, side="right")
-        known, place = filled > 0, np.maximum(filled - 1, 0)
-        net = np.where(known, np.cumsum(fills.size)[place], 0)
+        filled = np.searchsorted(at_ns, fills.at_ns, side="right")
+        net = _stepped(np.cumsum(fills.size), filled, at_ns.size)
         bars = history.smallest
-        last = np.arange(at_ns.size) + int(np.searchsorted(bars.ends_ns, outcome.from_ns, side="right"))
-        if len(ends) > 1:
-            last = _counted(at_ns, bars.ends_ns, side="left") - 1
-        equity += np.where(known, cash[place] + net * bars.close[np.maximum(last, 0)] * tick_value, 0.0)
+        if len(ends) == 1:
+            begin = int(np.searchsorted(bars.ends_ns, outcome.from_ns, side="right"))
+            last = bars.close[begin : begin + at_ns.size]
+        else:
+            last = _stepped(bars.close, np.searchsorted(at_ns, bars.ends_ns), at_ns.size)
+        equity += _stepped(cash, filled, at_ns.size)
+        equity += net * last * tick_value
         held += np.abs(net)
     return Curve(at_ns, equity, held)
 
@@ -167,13 +170,12 @@ def _within(at_ns: Integers, outcome: Outcome | Reckoned) -> Integers:
     return at_ns[begin:end]
 
 
-def _counted(at_ns: Integers, events_ns: Integers, *, side: Literal["left", "right"]) -> Integers:
-    """Return how many of some events come before each moment: at it too (``left``), or not (``right``).
-
-    Both are in order, so the events are looked for among the moments, which are more.
-    """
-    places = np.searchsorted(at_ns, events_ns, side=side)
-    return np.cumsum(np.bincount(places, minlength=at_ns.size + 1)[: at_ns.size])
+def _stepped(values: NDArray[Number], places: Integers, size: int) -> NDArray[Number]:
+    """Return a column in which each value stands from its place on until the next one's; nothing before the first."""
+    within = places.searchsorted(size)
+    edges = np.concatenate((np.zeros(1, np.int64), places[:within], np.full(1, size)))
+    steps = np.concatenate((np.zeros(1, values.dtype), values[:within]))
+    return np.repeat(steps, np.diff(edges))
 
 
 def closed_trades(outcome: Outcome) -> list[ClosedTrade]:
