@@ -21,11 +21,10 @@ from escapement.logs import redact
 from escapement.services.supervise import Service, SuperviseParams, Supervisor
 from escapement.settings import Settings
 from escapement.storage import database_url
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HEARTBEAT_S, HealthStore, ServiceHealth
 
 log = structlog.get_logger(service="supervise")
 
-HEARTBEAT_S = 3.0
 _LAST_WORD_S = 3.0
 
 

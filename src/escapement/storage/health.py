@@ -10,6 +10,9 @@ from escapement.storage import queries
 from escapement.storage.database import DBHandler
 from escapement.storage.failures import translated
 
+HEARTBEAT_S = 3.0
+SILENT_S = 5 * HEARTBEAT_S
+_WELL = "starting", "running", "stopping", "stopped"
 _PUT = queries.load("put_health")
 _HEALTH = queries.load("health")
 
@@ -25,6 +28,17 @@ class ServiceHealth:
     error: str
     process: str = ""
     silent_s: float = 0.0
+
+    @property
+    def state_seen(self) -> str:
+        """How it stands for who looks from elsewhere: a process that no longer speaks is silent."""
+        has_ended = self.state in {"stopped", "failed"}
+        return self.state if has_ended or self.silent_s < SILENT_S else f"silent for {self.silent_s:.0f} s"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is as it should be."""
+        return self.state_seen in _WELL
 
 
 class HealthStore:

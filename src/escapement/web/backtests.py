@@ -54,8 +54,8 @@ class RunWish:
 class RunShown:
     """A run, kept in a folder called ``name``. ``progress`` is 0 to 1, None where it cannot be told.
 
-    ``figures``: of a backtest that is done, by name (net, trades, win_rate, max_drawdown, sharpe, …); of a sweep those of
-    what it chose. ``words``: what went wrong. ``has_page``: there is a report to look at.
+    ``figures``: of a backtest that is done, by name (net, trades, win_rate, max_drawdown, sharpe, …); of a sweep those
+    of what it chose. ``words``: what went wrong. ``has_page``: there is a report to look at.
     """
 
     name: str

@@ -12,7 +12,7 @@ from escapement.web.steering import Steering
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What there is to show and to steer.
+    """What there is to show and to steer; ``doorbell`` is for whoever wants to hear of changes.
 
     ``escapement.web.pages.register(parts)`` is called once, before the server begins; a page function that takes
     ``request: fastapi.Request`` knows its visitor by ``visitor_of(request.scope)``. A backtest's page is served at

@@ -1,38 +1,59 @@
 """What is stored, as pages and API show it: plain frozen values, times as aware datetimes UTC.
 
-``Reading`` is all there is to ask; what is asked for by many browsers at once is read once.
+``Reading`` is all there is to ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Final
 
+from escapement import rulebook, wiring_execution
+from escapement.errors import InvalidInput
+from escapement.model import SessionCalendar, Timeframe
 from escapement.settings import Settings
 from escapement.storage import DBHandler
-from escapement.web.reading.chart import Candles, KnownContract, Marks
+from escapement.storage.coordination import CoordinationStore
+from escapement.storage.doorbell import Doorbell
+from escapement.storage.viewing import ViewStore
+from escapement.web.reading import chart, data, system, why
+from escapement.web.reading.chart import Candle, Candles, KnownContract, Marks
 from escapement.web.reading.data import FeedShown, GapShown, SessionShown
-from escapement.web.reading.now import Now
+from escapement.web.reading.forming import FormingBars
+from escapement.web.reading.moments import bounded, market_now_ns, moment, ns_or_none
+from escapement.web.reading.now import Now, NowReading
 from escapement.web.reading.system import System
 from escapement.web.reading.why import Choices, DecisionShown, NoteShown, Why, WhyNot
 
-MOST_CANDLES = 2_000
-MOST_MARKS = 500
+MOST_CANDLES: Final = 2_000
+MOST_MARKS: Final = 500
+_LARGEST_ID: Final = 2**63 - 1
 
 
 class Reading:
     """The database as the dashboard sees it; every method raises StorageError when it does not answer.
 
-    What cannot be asked for (an unknown timeframe, an end before its begin) is refused with InvalidInput.
+    What cannot be asked for (an unknown timeframe, an end before its begin) is refused with ConfigurationError.
     """
 
     def __init__(self, settings: Settings, database: DBHandler) -> None:
         self._settings = settings
         self._database = database
+        self._views = ViewStore(database)
+        self._coordination = CoordinationStore(database)
+        self._calendar_of = wiring_execution.calendars_of(settings)
+        self._directions = rulebook.directions(settings.coordinator)
+        self._forming = FormingBars(self._views, self._calendar_of)
+        self._now = NowReading(settings, database)
+
+    async def listen(self, doorbell: Doorbell) -> None:
+        """Follow the bars that are growing until cancelled; without it they are known as they were saved last."""
+        await self._forming.listen(doorbell)
 
     async def contracts(self) -> Sequence[KnownContract]:
         """Return the contracts there is anything of, those of the settings first."""
-        raise NotImplementedError
+        return await chart.contracts(self._settings, self._views)
 
     async def candles(
         self,
@@ -46,17 +67,30 @@ class Reading:
 
         Without ``end`` up to now, with the forming bar; without ``begin`` the ``most`` newest bars before ``end``.
         """
-        raise NotImplementedError
+        parsed = Timeframe.parse(timeframe)
+        merged, found = await chart.candles(self._views, _text("contract", contract_id), parsed, begin, end, most)
+        growing = None if end is not None else await self.forming(contract_id, timeframe)
+        if growing is not None and found and found[-1].start >= growing.start:
+            growing = None
+        return Candles(contract_id, str(parsed), merged, found, growing)
+
+    async def forming(self, contract_id: str, timeframe: str) -> Candle | None:
+        """Return the bar that is growing now, None where nothing tells of one."""
+        found = await self._forming.find(contract_id, Timeframe.parse(timeframe))
+        return None if found is None else chart.forming_candle(found)
 
     async def marks(
         self, contract_id: str, begin: datetime, end: datetime, timeframe: str | None = None, most: int = MOST_MARKS
     ) -> Marks:
         """Return what happened in ``[begin, end)``; ``timeframe`` keeps only signals of its bars."""
-        raise NotImplementedError
+        parsed = None if timeframe is None else Timeframe.parse(timeframe)
+        return await chart.marks(
+            self._database, self._directions, _text("contract", contract_id), begin, end, parsed, most
+        )
 
     async def now(self, account: str | None = None) -> Now:
         """Return how trading stands; ``account`` None: that of the settings."""
-        raise NotImplementedError
+        return await self._now.read(_text_or_none("account", account))
 
     async def decisions(
         self,
@@ -70,7 +104,16 @@ class Reading:
         most: int = 100,
     ) -> Sequence[DecisionShown]:
         """Return the newest decisions known in ``[begin, end)``, newest first."""
-        raise NotImplementedError
+        chart.check_most(most)
+        first, last = map(ns_or_none, bounded(begin, end))
+        contract = _text_or_none("contract", contract_id)
+        found = await self._coordination.decisions(
+            contracts=None if contract is None else [contract],
+            actions=None if action is None else [_text("action", action)],
+            from_ns=first, to_ns=last, most=most, coordinator=_text_or_none("coordinator", coordinator),
+            rule=_text_or_none("rule", rule),
+        )  # fmt: skip
+        return [why.decision_shown(each) for each in reversed(found)]
 
     async def log(
         self,
@@ -85,21 +128,29 @@ class Reading:
     ) -> Sequence[NoteShown]:
         """Return the newest lines of the decision log, newest first.
 
-        ``rule``: which refused, or took part where all stood; ``decided``: only what led, or did not lead, to a decision.
+        ``rule``: which refused, or took part where all stood; ``decided``: only what led, or did not, to a decision.
         """
-        raise NotImplementedError
+        chart.check_most(most)
+        names = [
+            _text_or_none(name, each)
+            for name, each in (("contract", contract_id), ("coordinator", coordinator), ("rule", rule))
+        ]
+        rows = await self._views.log(names[0], names[1], names[2], *bounded(begin, end), most, decided=decided)
+        return list(map(why.note_shown, rows))
 
     async def why(self, decision_id: str) -> Why | None:
         """Return what led to a decision; None when it is not known."""
-        raise NotImplementedError
+        return await why.why(self._database, _text("decision", decision_id))
 
     async def why_not(self, signal_id: int) -> WhyNot | None:
         """Return what became of a signal; None when it is not known."""
-        raise NotImplementedError
+        if not 0 < signal_id <= _LARGEST_ID:
+            return None
+        return await why.why_not(self._settings, self._database, signal_id)
 
     async def choices(self) -> Choices:
         """Return what the decision log can be filtered by."""
-        raise NotImplementedError
+        return await why.choices(self._views)
 
     async def completeness(
         self, contract_id: str, begin: date | None = None, end: date | None = None, timeframe: str | None = None
@@ -108,7 +159,15 @@ class Reading:
 
         ``timeframe``: the smallest that is kept, unless said.
         """
-        raise NotImplementedError
+        known = {each.contract_id: each for each in await self.contracts()}
+        if contract_id not in known or not known[contract_id].timeframes:
+            return []
+        chosen = Timeframe.parse(known[contract_id].timeframes[0] if timeframe is None else timeframe)
+        if str(chosen) not in known[contract_id].timeframes:
+            kept = ", ".join(known[contract_id].timeframes)
+            raise InvalidInput(f"timeframe {chosen} of {contract_id} is not kept; use one of {kept}")
+        calendar = self._calendar_of(contract_id)
+        return await data.completeness(self._database, contract_id, calendar, chosen, begin, end)
 
     async def gaps(
         self,
@@ -120,12 +179,44 @@ class Reading:
         most: int = 200,
     ) -> Sequence[GapShown]:
         """Return the gaps that touch ``[begin, end)``, newest first."""
-        raise NotImplementedError
+        chart.check_most(most)
+        contract = _text_or_none("contract", contract_id)
+        rows = await self._views.gaps(contract, *bounded(begin, end), most, only_open=only_open)
+        return list(map(data.gap_shown, rows))
 
     async def feed(self) -> Sequence[FeedShown]:
         """Return how far each contract was heard."""
-        raise NotImplementedError
+        named = [each.id for each in self._settings.contracts]
+        return await data.feed(self._settings, self._views, named, self._calendar_of)
 
     async def system(self) -> System:
         """Return how services, stages and database are."""
-        raise NotImplementedError
+        return await system.system(self._settings, self._database)
+
+    async def market_now(self) -> datetime:
+        """Return the market's time: in a replay the newest bar's, else our clock's."""
+        newest = max((each.last for each in await self.contracts() if each.last is not None), default=None)
+        return moment(market_now_ns(self._settings, newest))
+
+    def calendar(self, contract_id: str) -> SessionCalendar:
+        """Return the sessions of a contract.
+
+        Raises:
+            InvalidInput: they are not known.
+        """
+        return self._calendar_of(contract_id)
+
+
+def _text(name: str, value: str) -> str:
+    """Return text that a database can hold.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if "\0" in value or len(value) > 500 or not value.isprintable():
+        raise InvalidInput(f"{name} {value[:50]!r} is no name; write it as it is shown")
+    return value
+
+
+def _text_or_none(name: str, value: str | None) -> str | None:
+    return None if value is None else _text(name, value)

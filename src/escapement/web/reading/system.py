@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import yaml
+
+from escapement.logs import redact
+from escapement.model import Timeframe, TimeframeUnit
+from escapement.settings import Settings
+from escapement.storage import DBHandler, Status
+from escapement.storage.health import SILENT_S, HealthStore
+from escapement.storage.schema import server_of
+from escapement.storage.viewing import Row, ViewStore
+from escapement.web.reading.moments import moment
+
+_TROUBLES: Final = 50
+_LIBRARIES: Final = ("asyncpg", "fastapi", "nicegui", "numpy", "pydantic", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +39,7 @@ class ServiceShown:
 
 @dataclass(frozen=True, slots=True)
 class StageShown:
-    """How far a stage has got with a contract (``timeframe`` empty where it goes by contract): up to ``at``, market time.
+    """How far a stage has got with a contract, market time; ``timeframe`` is empty where it goes by contract.
 
     ``behind_s``: how far that is behind what is stored for it to read; None where there is nothing.
     """
@@ -86,3 +104,77 @@ class System:
     database: DatabaseShown
     versions: dict[str, str]
     settings: tuple[SettingShown, ...]
+
+
+async def system(settings: Settings, database: DBHandler) -> System:
+    """Return how services, stages and database are.
+
+    Raises:
+        StorageError: the database does not answer.
+    """
+    views = ViewStore(database)
+    services = await HealthStore(database).services(SILENT_S)
+    return System(
+        datetime.now(UTC),
+        tuple(
+            ServiceShown(
+                each.service, each.state_seen, each.is_well, moment(each.since_ns), each.restarts, each.process,
+                each.error,
+            )
+            for each in services
+        ),
+        tuple(map(_stage, await views.stages())),
+        tuple(TroubleShown(row["at"], row["source"], redact(row["words"])) for row in await views.troubles(_TROUBLES)),
+        await _database(settings, database, views),
+        versions(),
+        tuple(settings_shown(settings)),
+    )  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this program and of what it stands on."""
+    libraries = {name: importlib.metadata.version(name) for name in ("escapement", *_LIBRARIES)}
+    return {"python": platform.python_version(), **libraries}
+
+
+def settings_shown(settings: Settings) -> Iterator[SettingShown]:
+    """Yield every setting in force, secrets masked."""
+    values, defaults = _flat(settings.model_dump(mode="json")), _flat(Settings().model_dump(mode="json"))
+    for path, value in values.items():
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1_000)
+        yield SettingShown(path, redact(text.removesuffix("...\n").strip()), value != defaults.get(path))
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by their paths; below a section a table is one setting."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= (
+            {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return found
+
+
+def _stage(row: Row) -> StageShown:
+    unit, name = row["timeframe_unit"], row["timeframe"] or ""
+    if unit is not None:
+        name = str(Timeframe(TimeframeUnit(unit), row["timeframe_value"]))
+    behind_s = None
+    if row["newest"] is not None and row["at"] is not None:
+        behind_s = max(0.0, (row["newest"] - row["at"]) / timedelta(seconds=1))
+    return StageShown(row["stage"], row["contract_id"], name, row["at"], behind_s, row["fault"])
+
+
+async def _database(settings: Settings, database: DBHandler, views: ViewStore) -> DatabaseShown:
+    status: Status = await server_of(database)
+    scale = status.timescale
+    used = "not used" if scale.installed is None else f"{scale.installed}, {scale.license} licence"
+    tables: Sequence[Mapping[str, Any]] = await views.tables(hypertables=scale.hypertable)
+    return DatabaseShown(
+        f"PostgreSQL {status.server_version}", settings.database.url is None, status.revision or "", used,
+        await views.size(),
+        tuple(
+            TableShown(row["name"], row["rows"], row["bytes"], row["uncompressed_bytes"], row["compressed_bytes"])
+            for row in tables
+        ),
+    )  # fmt: skip
