@@ -10,7 +10,7 @@ WITH known AS (
     FROM orders AS told WHERE told.contract_id = $1
 )
 SELECT order_key, account, role, side, type, size, coalesce(limit_price, stop_price) AS price, status, at,
-       greatest(ended_at, at) AS ended_at, filled_price, decision_id
+       CASE WHEN ended_at IS NOT NULL THEN greatest(ended_at, at) END AS ended_at, filled_price, decision_id
 FROM known
 WHERE at < $3 AND (ended_at IS NULL OR greatest(ended_at, at) >= $2)
 ORDER BY at DESC, order_key LIMIT $4
