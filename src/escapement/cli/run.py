@@ -14,7 +14,7 @@ import typer
 from pydantic import SecretStr
 
 from escapement import wiring
-from escapement.cli import analyze, app, coordinate, execute, ingest, settings_of
+from escapement.cli import analyze, app, coordinate, dashboard, execute, ingest, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import ConfigurationError, EscapementError
 from escapement.logs import redact
@@ -42,6 +42,7 @@ RUNNABLE = {
     "analyze": Runnable(analyze.check, analyze.serve),
     "coordinate": Runnable(coordinate.check, coordinate.serve),
     "execute": Runnable(execute.check, execute.serve),
+    "dashboard": Runnable(dashboard.check, dashboard.serve),
 }
 
 

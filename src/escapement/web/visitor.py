@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -58,6 +58,6 @@ def visitor_of(scope: Mapping[str, Any]) -> Visitor:
     return found
 
 
-def attach(scope: dict[str, Any], visitor: Visitor) -> None:
+def attach(scope: MutableMapping[str, Any], visitor: Visitor) -> None:
     """Let a request carry who sent it."""
     scope[_KEY] = visitor
