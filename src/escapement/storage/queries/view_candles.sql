@@ -8,13 +8,15 @@ WITH merged AS (
     WHERE contract_id = $1 AND timeframe_unit = $2 AND timeframe_value = $3 AND timestamp >= $4 AND timestamp < $5
     GROUP BY 1
 )
-SELECT merged.first AS timestamp, merged.ends_at, opening.open, merged.high, merged.low, closing.close,
+-- Opening and close are looked up one by one: a join depends on statistics, which new bars do not have yet.
+SELECT merged.first AS timestamp, merged.ends_at,
+       (SELECT bar.open FROM ohlc_bars AS bar
+        WHERE bar.contract_id = $1 AND bar.timeframe_unit = $2 AND bar.timeframe_value = $3
+          AND bar.timestamp = merged.first) AS open,
+       merged.high, merged.low,
+       (SELECT bar.close FROM ohlc_bars AS bar
+        WHERE bar.contract_id = $1 AND bar.timeframe_unit = $2 AND bar.timeframe_value = $3
+          AND bar.timestamp = merged.last) AS close,
        merged.volume::bigint AS volume, merged.bars, merged.whole
 FROM merged
-JOIN ohlc_bars AS opening
-  ON opening.contract_id = $1 AND opening.timeframe_unit = $2 AND opening.timeframe_value = $3
- AND opening.timestamp = merged.first
-JOIN ohlc_bars AS closing
-  ON closing.contract_id = $1 AND closing.timeframe_unit = $2 AND closing.timeframe_value = $3
- AND closing.timestamp = merged.last
 ORDER BY merged.first
