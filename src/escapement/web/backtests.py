@@ -112,7 +112,8 @@ class Backtests:
             async with self._turn:
                 folder.stands(RunState.RUNNING)
                 code = await self._execute(folder, wish)
-            folder.stands(RunState.FAILED if code else RunState.DONE, folder.last_words() if code else "")
+            words = folder.last_words() if code else ""
+            await asyncio.to_thread(folder.stands, RunState.FAILED if code else RunState.DONE, words)
         except asyncio.CancelledError:
             folder.stands(RunState.CANCELLED)
             raise
