@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,14 +38,15 @@ class Series:
 
 
 async def opening(reading: Reading, series: Series) -> Plain:
-    """Return the newest candles with their marks, and the whole series in outline."""
-    outline, newest = await asyncio.gather(
-        reading.candles(series.contract_id, series.timeframe, _EVER[0], most=_OVERVIEW),
-        reading.candles(series.contract_id, series.timeframe, most=OPENING),
-    )
-    first = outline.candles[0].start if outline.candles else None
-    found = await _window(reading, series, newest, ms(first), None)
-    return {"window": found, "overview": [[ms(each.start), each.close] for each in outline.candles]}
+    """Return the newest candles with their marks."""
+    newest = await reading.candles(series.contract_id, series.timeframe, most=OPENING)
+    return await _window(reading, series, newest, None, None)
+
+
+async def outline(reading: Reading, series: Series) -> Plain:
+    """Return the whole series in few points: moments and closes."""
+    found = await reading.candles(series.contract_id, series.timeframe, _EVER[0], most=_OVERVIEW)
+    return {"series": series.name, "line": [[ms(each.start), each.close] for each in found.candles]}
 
 
 async def window(reading: Reading, series: Series, first: int | None, wish: Plain) -> Plain:
@@ -91,11 +91,11 @@ async def _window(reading: Reading, series: Series, found: Candles, first: int |
     if found.candles:
         begin, end = found.candles[0].start, _EVER[1] if last is None else found.candles[-1].end
         marks = _marks(await reading.marks(series.contract_id, begin, end, series.timeframe, MOST_MARKS))
-    newest = bars[-1][0] if bars else None
+    oldest, newest = (ms(found.candles[0].start) if found.candles else None), (bars[-1][0] if bars else None)
     return {
         "series": series.name, "merged": found.merged, "step": length_ms * found.merged, "bars": bars,
         "daily": not timeframe.is_intraday, "decimals": _decimals(found.candles),
-        "first": newest if first is None else min(first, bars[0][0]) if bars else first,
+        "first": min((each for each in (first, oldest) if each is not None), default=None),
         "last": newest if last is None else last, "until": newest,
         "done": ms(found.candles[-1].start) if found.candles else None, **marks,
     }  # fmt: skip

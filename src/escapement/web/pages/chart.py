@@ -19,6 +19,7 @@ from escapement.web.reading.chart import KnownContract
 _LIKED: Final = ("5m", "1m", "15m", "1h")  # timeframes to begin with, where there are bars of them
 _POLL_S: Final = 1.0
 _MARKS_POLL_S: Final = 2.0
+_OUTLINE_POLL_S: Final = 60.0
 _CONTRACTS_POLL_S: Final = 10.0
 _EMPTY: Final = (
     "There are no bars yet. Name contracts and a gateway in the settings and start escapement run, or try "
@@ -69,8 +70,8 @@ class _Chart:
         self._site = page.site
         self._known = known
         self._series = series
-        self._first: int | None = opening["window"]["first"]
-        self._sent_to: int = opening["window"]["until"] or 0
+        self._first: int | None = opening["first"]
+        self._sent_to: int = opening["until"] or 0
         self._tail: Plain | None = None
         self._marks: Plain | None = None
         self._leave: list[Callable[[], None]] = []
@@ -106,11 +107,12 @@ class _Chart:
         async def switch() -> None:
             opening = await candleview.opening(self._site.parts.reading, series)
             self._unfollow()
-            self._series, self._first = series, opening["window"]["first"]
-            self._sent_to = opening["window"]["until"] or 0
+            self._series, self._first = series, opening["first"]
+            self._sent_to = opening["until"] or 0
             self._fill_timeframes()
             self._chart.run_method("open", opening)
             self._follow()
+            await self._outline()
 
         await attempt(switch)
 
@@ -162,7 +164,19 @@ class _Chart:
         """Whether the browser listens; what it misses is not kept, for what there is then is told when it comes back."""
         return self._client.has_socket_connection and not self._chart.is_deleted
 
-    def _catch_up(self) -> None:
+    async def _outline(self) -> None:
+        """Show the whole series below the candles; it may take longer to read than them."""
+        reading, series = self._site.parts.reading, self._series
+        topic = self._site.hub.topic(
+            ("outline", series), lambda: candleview.outline(reading, series), frozenset(), _OUTLINE_POLL_S
+        )
+        found = await topic.latest()
+        if series == self._series and found["line"]:
+            self._first = found["line"][0][0]
+            self._chart.run_method("outline", found)
+
+    async def _catch_up(self) -> None:
+        await attempt(self._outline)
         for told, tell in ((self._tail, self._move), (self._marks, self._mark)):
             if told is not None:
                 tell(told)

@@ -67,10 +67,16 @@ class Sheet(Shown, component=STATIC / "sheet.js", esm={"escapement-shared": str(
         self, label: str, columns: Sequence[str], empty: str, on_pick: Callable[[str], object] | None = None
     ) -> None:
         super().__init__()
-        heads = [{"label": each.lstrip(">"), "align": "right" if each.startswith(">") else "left"} for each in columns]
-        self._props.update(label=label, columns=heads, rows=[], empty=empty, more="", chosen="")
+        self._props.update(label=label, rows=[], empty=empty, more="", chosen="")
+        self.head(columns)
         if on_pick is not None:
             self.on("pick", lambda event: on_pick(str(event.args)))
+
+    def head(self, columns: Sequence[str]) -> None:
+        """Put other columns in place of those there are."""
+        heads = [{"label": each.lstrip(">"), "align": "right" if each.startswith(">") else "left"} for each in columns]
+        if self._props.get("columns") != heads:
+            self._props["columns"] = heads
 
     def note(self, words: str) -> None:
         """Say something below the rows, such as that there are more."""

@@ -25,6 +25,7 @@ _MOST_GAPS: Final = 200
 _MOST_STRETCHES: Final = 100
 _WEEKS: Final = {"5": "5 weeks", "13": "13 weeks", "26": "half a year"}
 _LATE_S: Final = 5.0
+_EVENING: Final = timedelta(hours=2)
 
 
 def register(site: Site) -> None:
@@ -156,15 +157,13 @@ class _Sessions:
 
 
 async def _sessions(reading: Reading, contract_id: str, wanted: _Wanted) -> list[SessionShown]:
-    begin = await _newest_day(reading, contract_id) - timedelta(weeks=int(wanted.weeks))
-    return list(await reading.completeness(contract_id, begin, None, wanted.timeframe or None))
-
-
-async def _newest_day(reading: Reading, contract_id: str) -> date:
-    """Return the day of the newest bar, for a replay is not of today."""
-    known = {each.contract_id: each.last for each in await reading.contracts()}
-    last = known.get(contract_id)
-    return date.today() if last is None else last.date()  # noqa: DTZ011 - a day more or less of a calendar
+    known = next((each for each in await reading.contracts() if each.contract_id == contract_id), None)
+    if known is None or known.first is None or known.last is None:
+        return []
+    # A session begins in the evening before its day. What lies before the first bar was not to be known.
+    first, end = ((each + _EVENING).date() for each in (known.first, known.last))
+    begin = max(first, end - timedelta(weeks=int(wanted.weeks)))
+    return list(await reading.completeness(contract_id, begin, end, wanted.timeframe or None))
 
 
 def _square(session: SessionShown) -> dict[str, Any]:

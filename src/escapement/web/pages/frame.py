@@ -1,4 +1,4 @@
-"""What every page has: navigation, the kill switch, the person's choices, and word of a database that does not answer."""
+"""What every page has: navigation, kill switch, the person's choices, and word of a database that does not answer."""
 
 from __future__ import annotations
 
@@ -81,22 +81,30 @@ def framed(site: Site, request: Request, path: str) -> Iterator[Page]:
     page = Page(site, visitor_of(request.scope))
     ui.add_head_html(_HEAD)
     ui.page_title(f"{PAGES[path]} - Escapement")
-    html.a("Skip to the page", href="#page").classes("skip")
-    banner = html.div(role="alert").classes("banner")
-    with html.header().classes("top"):
-        html.a("Escapement", href="/").classes("brand")
-        with html.nav(**{"aria-label": "Pages"}):
-            for target, name in PAGES.items():
-                html.a(name, href=target, **({"aria-current": "page"} if target == path else {}))
-        with html.div().classes("right"):
-            _kill_switch(page, banner)
-            Preferences(EXCHANGE_ZONE)
-            if page.visitor.session:
-                with html.form(method="post", action="/logout"):
-                    html.button("Log out").classes("plain")
-    with html.main(id="page", tabindex="-1"):
+    with ui.context.client.layout:  # beside the main part, which NiceGUI's page is
+        html.a("Skip to the page", href="#page").classes("skip").move(target_index=0)
+        with html.header().classes("top") as top:
+            _top(page, path)
+        top.move(target_index=1)
+    with html.div(id="page", tabindex="-1"):
         html.h1(PAGES[path]).classes("hidden")
         yield page
+
+
+def _top(page: Page, path: str) -> None:
+    html.a("Escapement", href="/").classes("brand")
+    with html.nav(**{"aria-label": "Pages"}):
+        for target, name in PAGES.items():
+            html.a(name, href=target, **({"aria-current": "page"} if target == path else {}))
+    with html.div().classes("right"):
+        switch = html.div()
+        Preferences(EXCHANGE_ZONE)
+        if page.visitor.session:
+            with html.form(method="post", action="/logout"):
+                html.button("Log out").classes("plain")
+    banner = html.div(role="alert").classes("banner")
+    with switch:
+        _kill_switch(page, banner)
 
 
 def _kill_switch(page: Page, banner: ui.element) -> None:

@@ -40,6 +40,7 @@ class Topic(Generic[_Shown]):
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[_Shown] | None = None
         self._known: tuple[_Shown] | None = None
+        self._known_s = float("-inf")
         self._fault = ""
         self._used_s = time.monotonic()
 
@@ -49,15 +50,18 @@ class Topic(Generic[_Shown]):
         return not self._followers and time.monotonic() > self._used_s + _KEPT_S
 
     async def latest(self) -> _Shown:
-        """Return it as it was read last while someone follows it, else as it is now.
+        """Return it as it was read last, unless that is older than it may be.
 
         Raises:
             EscapementError: it could not be read.
         """
         self._used_s = time.monotonic()
-        if self._known is not None and self._task is not None:
+        if self._known is not None and (self._task is not None or time.monotonic() < self._known_s + self._poll_s):
             return self._known[0]
-        return await self._once()
+        found = await self._once()
+        if self._task is None:
+            self._known, self._known_s = (found,), time.monotonic()
+        return found
 
     def follow(self, tell: Callable[[_Shown], None], fail: Callable[[str], None] | None = None) -> Callable[[], None]:
         """Call ``tell`` with it whenever it has changed, until what is returned is called.
@@ -66,6 +70,8 @@ class Topic(Generic[_Shown]):
         """
         mark = object()
         self._followers[mark] = tell, fail
+        if self._known is not None and self._task is not None:
+            _call(tell, self._known[0])
         if self._task is None:
             self._task = asyncio.create_task(self._keep_looking(), name="topic")
 

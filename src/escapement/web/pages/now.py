@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from fastapi import Request
 from nicegui import html, ui
 
+from escapement.model import Timeframe
 from escapement.web.pages.components import Cell, Figures, Meters, Row, Sheet, at, direction, ms, row
 from escapement.web.pages.frame import Site, framed, panel
-from escapement.web.reading.now import AccountNow, DeadlineNow, DirectionsNow, LimitNow, Now, OrderNow, PositionNow
+from escapement.web.reading.now import AccountNow, DeadlineNow, DirectionsNow, LimitNow, Now, OrderNow, PositionNow, VoiceNow
 from escapement.web.reading.why import DecisionShown
 
 _LIMITS: Final = {
@@ -66,13 +68,13 @@ def _built() -> Any:
         with panel("Directions", "what each analyzer said last, largest timeframe first"):
             voices = Sheet(
                 "Directions by timeframe",
-                ["contract", "timeframe", "says", "analyzer", "signal", ">price", "since"],
+                [],
                 "No analyzer has said anything yet: escapement run analyzes bars as they are completed.",
             )
         with panel("Working orders", classes="cards"):
             orders = Sheet(
                 "Working orders",
-                ["contract", "role", "side", ">size", ">filled", "type", ">price", "status", "since"],
+                ["contract", "role", "side", ">size", "type", ">price", "status", "since"],
                 "No order is working.",
             )
     with panel("Last decisions", classes="cards"):
@@ -86,7 +88,9 @@ def _built() -> Any:
         account.show(_account(now.account, now.positions))
         limits.show([*map(_limit, now.limits), *map(_deadline, now.deadlines)])
         positions.show([_position(each) for each in now.positions if each.net])
-        voices.show([each for found in now.directions for each in _voices(found)])
+        timeframes = _timeframes(now.directions)
+        voices.head(["contract", "analyzer", "wished", *timeframes])
+        voices.show([each for found in now.directions for each in _voices(found, timeframes)])
         orders.show([_order(each) for each in now.orders])
         decisions.show([decision_row(each) for each in now.decisions])
 
@@ -122,7 +126,7 @@ def _limit(limit: LimitNow) -> dict[str, Any]:
 
 
 def _deadline(deadline: DeadlineNow) -> dict[str, Any]:
-    label = f"{deadline.contract_id} {'session closes' if deadline.is_open else 'session opens'}"
+    label = f"{deadline.contract_id} {'closes' if deadline.is_open else 'opens'}"
     until = deadline.closes_at if deadline.is_open else deadline.opens_at
     if deadline.is_open and deadline.flat_at is not None:
         label, until = f"{deadline.contract_id} flat by", deadline.flat_at
@@ -140,26 +144,34 @@ def _position(position: PositionNow) -> Row:
     )  # fmt: skip
 
 
-def _voices(found: DirectionsNow) -> list[Row]:
-    wished = row(
-        (found.contract_id, "wished"), found.contract_id, "all", direction(found.wished), "coordinator", "position wished",
-        "", at(found.weighed_to, "short"),
-    )  # fmt: skip
-    said = [
-        row(
-            (found.contract_id, each.timeframe, each.analyzer), found.contract_id, each.timeframe, direction(each.direction),
-            each.analyzer, each.signal_type, price(each.price), at(each.since, "short"),
-        )
-        for each in found.voices
-    ]  # fmt: skip
-    return [wished, *said]
+def _timeframes(directions: Sequence[DirectionsNow]) -> list[str]:
+    """Return the timeframes of all voices, the largest first."""
+    names = {each.timeframe for found in directions for each in found.voices}
+    return sorted(names, key=Timeframe.parse, reverse=True)
+
+
+def _voices(found: DirectionsNow, timeframes: Sequence[str]) -> list[Row]:
+    """Return a row for each analyzer: what it said last on each timeframe."""
+    rows = []
+    for analyzer in dict.fromkeys(each.analyzer for each in found.voices):
+        said = {each.timeframe: each for each in found.voices if each.analyzer == analyzer}
+        cells = [_voice(said[name]) if name in said else None for name in timeframes]
+        rows.append(row((found.contract_id, analyzer), found.contract_id, analyzer, direction(found.wished), *cells))
+    return rows
+
+
+def _voice(voice: VoiceNow) -> Cell:
+    cell = direction(voice.direction)
+    words = f"{voice.signal_type} at {price(voice.price)}, since {voice.since:%Y-%m-%d %H:%M} UTC"
+    return {**cell, "title": words} if isinstance(cell, dict) else cell
 
 
 def _order(order: OrderNow) -> Row:
+    size: Cell = order.size if not order.filled_size else f"{order.filled_size} of {order.size}"
     limit = order.limit_price if order.limit_price is not None else order.stop_price
     return row(
         (order.account, order.order), order.contract_id, order.role,
-        {"v": order.side, "tone": "up" if order.side == "buy" else "down"}, order.size, order.filled_size, order.type,
+        {"v": order.side, "tone": "up" if order.side == "buy" else "down"}, size, order.type,
         price(limit) or "market", order.status, at(order.at, "short"),
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ export default {
         </div>
         <div class="spans" role="group" aria-label="What is drawn">
           <button v-for="(words, kind) in kinds" type="button" class="choice" :class="'kind-' + kind"
-                  :aria-pressed="shown[kind]" @click="toggle(kind)">{{ words }}</button>
+                  :aria-pressed="shown[kind]" @click="toggle(kind)">{{ words }} <b>{{ counts[kind] }}</b></button>
         </div>
       </div>
       <p class="reading" aria-live="off">
@@ -59,6 +59,10 @@ export default {
     hovered: null, changes: 0, following: true, merged: 1,
   }),
   computed: {
+    counts() {
+      this.changes;
+      return Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, this.held?.[kind].length ?? 0]));
+    },
     at() {
       this.changes; // what is read below is too large to be watched
       const held = this.held;
@@ -102,12 +106,19 @@ export default {
     /** Show another series, or the first. */
     open(opening) {
       if (!this.chart) return;
-      this.overview = opening.overview;
+      this.overview = [];
       this.following = true;
       this.asked = undefined;
       this.hovered = null;
       this.held = null;
-      this.take(opening.window, null);
+      this.take(opening, null);
+      this.dress();
+    },
+    /** Take the whole series in few points, to show below where one is. */
+    outline({ series, line }) {
+      if (!this.chart || series !== this.held?.series) return;
+      this.overview = line;
+      this.held.first = line[0][0];
       this.dress();
     },
     /** Take candles in place of those held. */
@@ -231,9 +242,8 @@ export default {
       this.ask(from, to);
     },
     goBack(ms) {
-      const { first, last, step } = this.held;
-      if (last === null) return;
-      this.goTo(Math.max(first, last - Math.max(ms, 20 * step)), last);
+      const { first, last, step, merged } = this.held;
+      if (last !== null) this.goTo(Math.max(first, last - Math.max(ms, 20 * step / merged)), last);
     },
     follow() {
       const seen = this.seen();

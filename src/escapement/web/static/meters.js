@@ -20,7 +20,7 @@ export default {
     text(item) {
       if (item.until === undefined) return item.value;
       const left = item.until - now.ms;
-      return left > 0 ? `${lasting(left)} left, at ${written(item.until, "clock")}` : `passed at ${written(item.until, "clock")}`;
+      return left > 0 ? `${lasting(left)}, at ${written(item.until, "short")}` : `passed at ${written(item.until, "short")}`;
     },
   },
 };

@@ -38,17 +38,19 @@ export function layers(held, shown, placeOf, colour, price) {
       const from = api.coord([api.value(0), 0])[0] - half, to = api.coord([api.value(1), 0])[0] + half;
       return { type: "rect", shape: { x: from, y, width: Math.max(2, to - from), height },
         style: { fill: colour(api.value(2) ? "gap-open" : "gap") } };
-    }, { x: [0, 1] }),
+    }, { x: [0, 1], y: [] }),
     series("signals", 5, signals, (params, api) => {
       const [x, y] = api.coord([api.value(0), api.value(2)]), direction = api.value(3), up = direction >= 0;
+      const wide = api.size([1, 0])[0] >= 8; // else the ways from marked to trigger bars would hide the candles
       const [, , high, low] = bars[api.value(0)], away = up ? 12 : -12;
       const mark = api.coord([api.value(0), up ? low : high])[1] + away;
       const [tx, ty] = api.coord([api.value(1), bars[api.value(1)][4]]);
-      const tone = colour(toneOf(direction));
+      const tone = colour(toneOf(direction)), head = triangle(x, mark, wide ? 5 : 3.5, up, { fill: tone });
+      if (!wide) return head;
       return { type: "group", children: [
-        { type: "line", shape: { x1: x, y1: y, x2: tx, y2: ty }, style: { stroke: tone, lineDash: [3, 3], opacity: 0.7 } },
-        triangle(x, mark, 5, up, { fill: tone }),
-        { type: "circle", shape: { cx: tx, cy: ty, r: 2.5 }, style: { fill: "none", stroke: tone, lineWidth: 1.2 } },
+        { type: "line", shape: { x1: x, y1: y, x2: tx, y2: ty }, style: { stroke: tone, lineDash: [2, 4], opacity: 0.55 } },
+        head,
+        { type: "circle", shape: { cx: tx, cy: ty, r: 2 }, style: { fill: "none", stroke: tone, lineWidth: 1.2, opacity: 0.8 } },
       ] };
     }, { x: [0, 1], y: 2 }),
     series("decisions", 6, decisions, (params, api) => {
@@ -60,7 +62,7 @@ export function layers(held, shown, placeOf, colour, price) {
         { type: "text", style: { x, y: y + 9, text: direction > 0 ? "L" : direction < 0 ? "S" : "0", align: "center", verticalAlign: "middle",
           fill: colour("paper"), fontSize: 10, fontWeight: 700 } },
       ] };
-    }, { x: 0 }),
+    }, { x: 0, y: [] }),
     series("orders", 4, orders, (params, api) => {
       const half = api.size([1, 0])[0] / 2;
       const [from, y] = api.coord([api.value(0), api.value(2)]), [to] = api.coord([api.value(1), api.value(2)]);
