@@ -24,7 +24,7 @@ _TONES: Final = {
 }  # fmt: skip
 _UNDER_WAY: Final = (RunState.RUNNING, RunState.WAITING)
 _SHOWN_FIRST: Final = ("net", "trades", "win_rate", "max_drawdown", "sharpe", "profit_factor")
-_SHARES: Final = ("win_rate", "exposure")
+_SHARES: Final = ("win_rate", "exposure", "max_drawdown_share", "cagr")
 
 
 def register(site: Site) -> None:

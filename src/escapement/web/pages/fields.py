@@ -7,6 +7,8 @@ from typing import Any
 
 from nicegui import html
 
+# As an attribute, for Vue would put a property back at every change of the page, whatever was being typed.
+_VALUE = "^value"
 # Text fields tell when they are left or Enter is pressed, not at every letter.
 _TELL = "(event) => emit(event.target.value)"
 
@@ -16,7 +18,7 @@ def select(label: str, values: Sequence[str] | Mapping[str, str], value: str, ch
     words = values if isinstance(values, Mapping) else {each: each for each in values}
     with (
         html.label(label),
-        html.select(value=value).on("change", lambda event: choose(str(event.args)), js_handler=_TELL),
+        html.select().on("change", lambda event: choose(str(event.args)), js_handler=_TELL),
     ):
         for each, name in words.items():
             html.option(name, value=each, **({"selected": True} if each == value else {}))
@@ -25,7 +27,7 @@ def select(label: str, values: Sequence[str] | Mapping[str, str], value: str, ch
 def text(label: str, value: str, write: Callable[[str], Any], *, kind: str = "text", hint: str = "") -> None:
     """Ask for a text; ``write`` is called with it. ``kind`` as of HTML's input, such as date."""
     with html.label(label):
-        html.input_(type=kind, value=value, placeholder=hint, autocomplete="off").on(
+        html.input_(type=kind, placeholder=hint, autocomplete="off", **{_VALUE: value}).on(
             "change", lambda event: write(str(event.args)), js_handler=_TELL
         )
 

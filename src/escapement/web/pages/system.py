@@ -37,20 +37,21 @@ def _built() -> Any:
             "No service has told how it is: start escapement run.",
         )  # fmt: skip
     with html.div().classes("columns two"):
-        with panel("Stages", "how far each has got, in the market's time", "tall"):
-            stages = Sheet(
-                "Stages", ["stage", "contract", "timeframe", "up to", ">behind", "fault"], "No stage has begun."
-            )
-        with panel("What went wrong", "newest first", "tall cards"):
-            troubles = Sheet("What went wrong", ["time", "where", "what"], "Nothing went wrong.")
-    with html.div().classes("columns two"):
-        with panel("Database"):
-            database = Figures("Database")
-            tables = Sheet("Tables", ["table", ">rows", ">size", ">compressed", ">saved"], "There are no tables.")
-        with panel("Versions"):
-            versions = Sheet("Versions", ["what", "version"], "Not known.")
-    with panel("Settings in force", "secrets are masked; what differs from the default comes first", "tall"):
-        settings = Sheet("Settings", ["setting", "value"], "There are none.")
+        with html.div().classes("stack"):
+            with panel("Stages", "how far each has got, in the market's time", "tall"):
+                stages = Sheet(
+                    "Stages", ["stage", "contract", "timeframe", "up to", ">behind", "fault"], "No stage has begun."
+                )
+            with panel("Database", classes="tall"):
+                database = Figures("Database")
+                tables = Sheet("Tables", ["table", ">rows", ">size", ">compressed", ">saved"], "There are no tables.")
+        with html.div().classes("stack"):
+            with panel("What went wrong", "newest first", "tall cards"):
+                troubles = Sheet("What went wrong", ["time", "where", "what"], "Nothing went wrong.")
+            with panel("Versions"):
+                versions = Figures("Versions")
+            with panel("Settings in force", "secrets are masked; what differs from the default comes first", "tall"):
+                settings = Sheet("Settings", ["setting", "value"], "There are none.")
 
     def show(found: System) -> None:
         services.show([_service(each) for each in found.services])
@@ -60,7 +61,7 @@ def _built() -> Any:
         )
         database.show(_database(found.database))
         tables.show([_table(each) for each in sorted(found.database.tables, key=lambda each: -each.bytes)])
-        versions.show([row(name, name, version) for name, version in found.versions.items()])
+        versions.show([{"label": name, "value": version} for name, version in found.versions.items()])
         settings.show([_setting(each) for each in sorted(found.settings, key=lambda each: not each.changed)])
 
     return show
@@ -107,7 +108,7 @@ def _database(database: DatabaseShown) -> list[dict[str, Any]]:
 def _table(table: TableShown) -> Row:
     before, after = table.uncompressed_bytes, table.compressed_bytes
     saved = f"{1 - after / before:.0%}" if before and after is not None else ""
-    return row(table.table, table.table, f"{table.rows:,}", size(table.bytes), size(after), saved)
+    return row(table.table, table.table, f"{table.rows:,}" if table.rows else "", size(table.bytes), size(after), saved)
 
 
 def _setting(setting: SettingShown) -> Row:

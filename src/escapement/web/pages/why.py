@@ -162,7 +162,7 @@ def _show_why(why: Why, close: Callable[[], object]) -> None:
         Figures(title).show([
             {"label": "known at", "value": "", **_moment(decision.known_at)}, {"label": "price", "value": price(decision.price)},
             {"label": "confidence", "value": f"{decision.confidence:.2f}"}, {"label": "by", "value": decision.rule},
-            {"label": "decided after", "value": f"{(decision.decided_at - decision.known_at).total_seconds():,.1f} s"},
+            {"label": "decided at", "value": "", **_moment(decision.decided_at)},
             {"label": "data", "value": "complete" if decision.data_complete else "not complete",
              "tone": "" if decision.data_complete else "warn"},
             {"label": "decision", "value": decision.decision_id[:12], "note": f"coordinator {decision.coordinator}"},
@@ -175,7 +175,6 @@ def _show_why(why: Why, close: Callable[[], object]) -> None:
             html.h2(f"Risk on {entry.account}: {'approved' if entry.approved else 'refused'} {entry.size}")
             sheet = Sheet("Risk checks", ["check", "says", "because"], "No check was made.")
             sheet.show([row(each.code, each.code, _stands(each.passed), each.words) for each in entry.checks])
-        html.div().classes("fields")
         button("Close", close)
 
 

@@ -133,8 +133,8 @@ export default {
       this.merged = found.merged;
       const last = this.held.bars.length - 1;
       if (seen === null || this.following) {
-        const wide = seen === null ? this.screen() : Math.max(8, this.placeFrom(seen.to) - this.placeFrom(seen.from));
-        this.zoom = { from: Math.max(0, last - wide), to: last };
+        this.wide = seen === null ? this.screen() : Math.max(8, this.placeFrom(seen.to) - this.placeFrom(seen.from));
+        this.zoom = { from: Math.max(0, last - this.wide), to: last };
       } else {
         this.zoom = { from: Math.max(0, this.placeFrom(seen.from)), to: Math.max(8, this.placeFrom(seen.to)) };
       }
@@ -164,7 +164,8 @@ export default {
         }
       }
       held.last = held.until = Math.max(held.last, bars.at(-1)[0]);
-      if (more && this.following) this.zoom = { from: this.zoom.from + more, to: held.bars.length - 1 };
+      const end = held.bars.length - 1;
+      if (more && this.following) this.zoom = { from: Math.max(0, end - this.wide), to: end };
       this.changes += 1;
       this.draw(true);
       const stale = held.merged > 1 && done !== held.done; // the volume of a merged candle is the server's to tell
@@ -204,6 +205,8 @@ export default {
         ? { from: startValue, to: endValue }
         : { from: Math.round(start * last / 100), to: Math.round(end * last / 100) };
       this.following = this.zoom.to >= last && this.held.until >= this.held.last;
+      // Where all there is fits on the screen, more has room.
+      this.wide = this.zoom.from === 0 && last < this.screen() ? this.screen() : this.zoom.to - this.zoom.from;
       this.settle();
     },
     /** Ask for other candles, when what is seen has come to rest and those held do not suit it. */
@@ -324,7 +327,7 @@ export default {
       this.chart.setOption({
         animation: false, backgroundColor: "transparent",
         textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
-        grid: [{ left: 8, right, top: 8, bottom: "24%" }, { left: 8, right, top: "79%", bottom: 22 }],
+        grid: [{ left: 8, right, top: 8, bottom: "24%", outerBoundsMode: "none" }, { left: 8, right, top: "79%", bottom: 22, outerBoundsMode: "none" }],
         axisPointer: { link: [{ xAxisIndex: "all" }], lineStyle: { color: soft, type: "dashed" } },
         tooltip: { trigger: "axis", showContent: false, axisPointer: { type: "cross", crossStyle: { color: soft } } },
         xAxis: [
@@ -347,7 +350,7 @@ export default {
       });
       this.lower.setOption({
         animation: false,
-        grid: { left: 8, right, top: 4, bottom: 4 },
+        grid: { left: 8, right, top: 4, bottom: 4, outerBoundsMode: "none" },
         xAxis: { type: "time", show: false, min: this.held.first, max: this.held.last },
         yAxis: { show: false, scale: true },
         dataZoom: [{ type: "slider", left: 8, right, top: 4, bottom: 4, height: "auto", filterMode: "none", showDetail: false, brushSelect: false,

@@ -20,7 +20,7 @@ export default {
           <label>Why, for the record
             <input v-model="why" maxlength="200" autocomplete="off" placeholder="by hand"></label>
           <div class="buttons">
-            <button type="button" autofocus @click="$refs.dialog.close()">Cancel</button>
+            <button type="button" @click="$refs.dialog.close()">Cancel</button>
             <button type="submit" :class="killed ? 'resume' : 'kill'" :disabled="sent">
               {{ killed ? "Resume trading" : "Stop all trading" }}</button>
           </div>
