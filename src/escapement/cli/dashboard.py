@@ -67,7 +67,7 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[],
 
 
 async def _serve(settings: Settings) -> None:
-    from escapement.web.server import serve as serve_here  # noqa: PLC0415 - other commands start without it
+    from escapement.web.dashboard import serve as serve_here  # noqa: PLC0415 - other commands start without it
 
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)

@@ -9,14 +9,13 @@ from fastapi import FastAPI
 from nicegui import app as pages_app
 from nicegui import ui
 
-from escapement import __version__
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 from escapement.storage.audit import AuditStore
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.web import pages
-from escapement.web.api import PREFIX, add_api
+from escapement.web.api import PREFIX, api
 from escapement.web.backtests import Backtests
 from escapement.web.parts import Parts
 from escapement.web.reading import Reading
@@ -52,15 +51,11 @@ def create_app(settings: Settings, database: DBHandler, parts: Parts, ready: Cal
     passwords = Passwords(chosen)
     key = signing_key(chosen, settings.data_dir)
     sessions = Sessions(key, chosen.session_hours)
-    # Its own pages of documentation would load scripts from elsewhere.
-    app = FastAPI(
-        title="Escapement", version=__version__, openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None,
-        lifespan=lifespan, redirect_slashes=False,
-    )  # fmt: skip
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.include_router(LogIn(passwords, sessions, audit).router())
     # The routes of whoever watches the program (/healthz, /readyz, /metrics) belong here, before the pages, which take
     # every other path; the gate lets them through from this machine without a log-in.
-    add_api(app, parts, audit)
+    app.mount(PREFIX, api(parts, audit))
     pages.register(parts)
     pages_app.storage.path = settings.data_dir / "dashboard"
     ui.run_with(

@@ -105,7 +105,7 @@ def _child(settings: Settings, theirs: Connection) -> None:
 
 
 async def _serve(settings: Settings, theirs: Connection) -> None:
-    from escapement.web.server import serve  # noqa: PLC0415 - the parent never needs what it imports
+    from escapement.web.dashboard import serve  # noqa: PLC0415 - the parent never needs what it imports
 
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_reader(theirs.fileno(), stopping.set)  # nothing is ever sent there: it is closed

@@ -23,7 +23,7 @@ _MOST_POINTS: Final = 10_000
 _MOST_WINDOWS: Final = 50
 # Of files and of YAML's references, which no value of a setting needs here.
 _FORBIDDEN: Final = re.compile(r"[/\\#&\x00-\x1f]|\.py\b")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:T[0-9:.]+(?:Z|[+-]\d\d:\d\d))?")
+WHEN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{5,18}(?:Z|[+-][0-9]{2}:[0-9]{2}))?$"
 # Lower than what trades: a backtest takes what is left of the machine.
 _NICE: Final = ("nice", "-n", "10")
 
@@ -35,7 +35,7 @@ def check(wish: RunWish) -> None:
         InvalidInput: it names the field, the value and the remedy.
     """
     for name, text in (("begin", wish.begin), ("end", wish.end)):
-        if not _TIME.fullmatch(text):
+        if not re.fullmatch(WHEN, text):
             raise InvalidInput(
                 f"{name} {text[:40]!r} is neither a trade date, such as 2025-03-17, nor an ISO 8601 time"
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
+from escapement import __version__
 from escapement.storage.audit import AuditStore
 from escapement.web.api import looking, problems, running, steering
 from escapement.web.parts import Parts
@@ -11,14 +12,18 @@ from escapement.web.parts import Parts
 PREFIX = "/api/v1"
 
 
-def add_api(app: FastAPI, parts: Parts, audit: AuditStore) -> None:
-    """Let an application answer the API's calls."""
+def api(parts: Parts, audit: AuditStore) -> FastAPI:
+    """Return the API as an application to mount at ``PREFIX``: what it does not know is not taken for a page."""
+    # FastAPI's own pages of documentation would load scripts from elsewhere.
+    app = FastAPI(
+        title="Escapement", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
+        responses=problems.RESPONSES,
+    )  # fmt: skip
     problems.handle(app)
-    api = APIRouter(prefix=PREFIX, responses=problems.RESPONSES)
     for routes in (
         looking.router(parts.reading),
         steering.router(parts.steering, audit),
         running.router(parts.backtests),
     ):
-        api.include_router(routes)
-    app.include_router(api)
+        app.include_router(routes)
+    return app

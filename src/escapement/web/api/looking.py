@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from escapement.model import Action
+from escapement.web.api.fields import NAME, Begin, ContractId, Day, End, IsoMoment, Most, Name, SomeTimeframe, Timeframe
 from escapement.web.api.problems import MISSING, missing
 from escapement.web.reading import MOST_CANDLES, MOST_MARKS, Reading
 from escapement.web.reading.chart import Candle, Candles, KnownContract, Marks
@@ -17,24 +17,16 @@ from escapement.web.reading.now import Now
 from escapement.web.reading.system import System
 from escapement.web.reading.why import Choices, DecisionShown, NoteShown, Why, WhyNot
 
-ContractId = Annotated[str, Path(description="The gateway's id of a contract.")]
-Contract = Annotated[str | None, Query(description="Only of this contract, by the gateway's id.")]
-Timeframe = Annotated[str, Query(description="Such as 5m: a count and s, m, h, d, w or mo.", max_length=10)]
-Begin = Annotated[datetime | None, Query(description="From then on, with a time zone.")]
-End = Annotated[datetime | None, Query(description="Before then, with a time zone.")]
-Most = Annotated[int, Query(ge=10, le=10_000, description="How many at most.")]
-SomeTimeframe = Annotated[str | None, Query(description="Only of bars of this timeframe.", max_length=10)]
-
 
 def router(reading: Reading) -> APIRouter:
     """Return the routes that only read."""
     routes, views = APIRouter(tags=["looking"]), _Views(reading)
     for path, view, codes in (
         ("/contracts", views.contracts, None),
-        ("/contracts/{contract_id}/candles", views.candles, None),
-        ("/contracts/{contract_id}/forming", views.forming, None),
-        ("/contracts/{contract_id}/marks", views.marks, None),
-        ("/contracts/{contract_id}/completeness", views.completeness, None),
+        ("/contracts/{contract_id}/candles", views.candles, MISSING),
+        ("/contracts/{contract_id}/forming", views.forming, MISSING),
+        ("/contracts/{contract_id}/marks", views.marks, MISSING),
+        ("/contracts/{contract_id}/completeness", views.completeness, MISSING),
         ("/now", views.now, None),
         ("/decisions", views.decisions, None),
         ("/decisions/{decision_id}", views.why, MISSING),
@@ -72,27 +64,27 @@ class _Views:
 
     async def marks(
         self, contract_id: ContractId,
-        begin: Annotated[datetime, Query(description="From then on, with a time zone.")],
-        end: Annotated[datetime, Query(description="Before then, with a time zone.")],
+        begin: Annotated[IsoMoment, Query(description="From then on, with a time zone.")],
+        end: Annotated[IsoMoment, Query(description="Before then, with a time zone.")],
         timeframe: SomeTimeframe = None, most: Most = MOST_MARKS,
     ) -> Marks:  # fmt: skip
         """Return signals, decisions, orders, fills and gaps of a stretch."""
         return await self._reading.marks(contract_id, begin, end, timeframe, most)
 
     async def completeness(
-        self, contract_id: ContractId, begin: date | None = None, end: date | None = None,
+        self, contract_id: ContractId, begin: Day = None, end: Day = None,
         timeframe: SomeTimeframe = None,
     ) -> Sequence[SessionShown]:  # fmt: skip
         """Return what is known of each session, by trade date."""
         return await self._reading.completeness(contract_id, begin, end, timeframe)
 
-    async def now(self, account: Annotated[str | None, Query(description="Else that of the settings.")] = None) -> Now:
+    async def now(self, account: Name = None) -> Now:
         """Return how trading stands: positions, profit, limits, directions, decisions, working orders."""
         return await self._reading.now(account)
 
     async def decisions(
-        self, contract: Contract = None, coordinator: str | None = None, action: Action | None = None,
-        rule: str | None = None, begin: Begin = None, end: End = None, most: Most = 100,
+        self, contract: Name = None, coordinator: Name = None, action: Action | None = None,
+        rule: Name = None, begin: Begin = None, end: End = None, most: Most = 100,
     ) -> Sequence[DecisionShown]:  # fmt: skip
         """List the newest decisions, newest first."""
         return await self._reading.decisions(
@@ -100,7 +92,7 @@ class _Views:
             begin=begin, end=end, most=most,
         )  # fmt: skip
 
-    async def why(self, decision_id: str) -> Why:
+    async def why(self, decision_id: Annotated[str, Path(max_length=200, pattern=NAME)]) -> Why:
         """Explain a decision."""
         found = await self._reading.why(decision_id)
         if found is None:
@@ -115,7 +107,7 @@ class _Views:
         return found
 
     async def log(
-        self, contract: Contract = None, coordinator: str | None = None, rule: str | None = None,
+        self, contract: Name = None, coordinator: Name = None, rule: Name = None,
         decided: Annotated[bool | None, Query(description="Whether it led to a decision.")] = None,
         begin: Begin = None, end: End = None, most: Most = 100,
     ) -> Sequence[NoteShown]:  # fmt: skip
@@ -129,7 +121,7 @@ class _Views:
         return await self._reading.choices()
 
     async def gaps(
-        self, contract: Contract = None,
+        self, contract: Name = None,
         open: Annotated[bool | None, Query(description="Only those that are not repaired.")] = None,  # noqa: A002
         begin: Begin = None, end: End = None, most: Most = 200,
     ) -> Sequence[GapShown]:  # fmt: skip

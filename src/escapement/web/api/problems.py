@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from escapement.errors import ConfigurationError, EscapementError, StorageError
+from escapement.errors import ConfigurationError, EscapementError, InvalidTimeframe, StorageError
 from escapement.logs import redact
 from escapement.web.visitor import Forbidden
 
@@ -35,7 +35,11 @@ _WORDS: Final = {
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": words} for status, words in _WORDS.items()
 }
+# There are no bars of a timeframe that cannot be built.
+_STATUSES: Final = ((Forbidden, 403), (InvalidTimeframe, 404), (ConfigurationError, 422), (StorageError, 503))
 MISSING: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "There is no such thing."}}
+
+NOT_YET: Final[dict[int | str, dict[str, Any]]] = {409: {"model": Problem, "description": "There is none yet."}}
 
 
 def missing(what: str) -> HTTPException:
@@ -51,7 +55,7 @@ def handle(app: FastAPI) -> None:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     status = 500
-    for kind, code in ((Forbidden, 403), (ConfigurationError, 422), (StorageError, 503)):
+    for kind, code in _STATUSES:
         if isinstance(error, kind):
             status = code
             break

@@ -5,50 +5,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from escapement.web.api.problems import MISSING, missing
+from escapement.web.api.problems import MISSING, NOT_YET, missing
 from escapement.web.backtests import Backtests
+from escapement.web.runcommand import WHEN
 from escapement.web.runwish import RunDetails, RunKind, RunShown, RunWish
 from escapement.web.security.headers import REPORT
 from escapement.web.visitor import visitor_of
 
 Name = Annotated[str, Path(description="The run's name.", max_length=100)]
 Values = Annotated[dict[str, str], Field(max_length=20)]
+Contract = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-+\--~]+$")]
+When = Annotated[str, Field(pattern=WHEN)]
 
 
-class Wish(BaseModel):
-    """What to run over the stored bars.
+class BacktestWish(BaseModel):
+    """A backtest to run over the stored bars.
 
-    ``changes``: settings by their paths, such as execution.stop_ticks, as YAML. ``over``: for a sweep, settings and the
-    values to try, such as ``10,20,40`` or ``10..50..5``.
+    ``changes``: settings by their paths, such as execution.stop_ticks, as YAML.
     """
 
     model_config = ConfigDict(extra="forbid")
-    kind: RunKind
-    begin: str = Field(max_length=40, examples=["2025-03-17"])
-    end: str = Field(max_length=40, examples=["2025-03-28"])
-    contracts: Annotated[list[str], Field(max_length=50)] = []
+    kind: Literal[RunKind.BACKTEST]
+    begin: When = Field(examples=["2025-03-17"])
+    end: When = Field(examples=["2025-03-28"])
+    contracts: Annotated[list[Contract], Field(max_length=50)] = []
     changes: Values = {}
-    over: Values = {}
+
+
+class SweepWish(BacktestWish):
+    """A sweep to run over the stored bars.
+
+    ``over``: settings and the values to try, such as ``10,20,40`` or ``10..50..5``.
+    """
+
+    kind: Literal[RunKind.SWEEP]  # type: ignore[assignment] # what tells the two apart
+    over: Annotated[dict[str, str], Field(min_length=1, max_length=20)]
     method: Literal["grid", "random", "optuna"] = "grid"
     trials: int = Field(100, ge=1, le=10_000)
     objective: Literal["net", "sharpe", "sortino", "calmar", "profit_factor", "expectancy"] = "sharpe"
     windows: int = Field(1, ge=1, le=50)
 
 
+Wish = Annotated[BacktestWish | SweepWish, Field(discriminator="kind")]
+
+
 def router(backtests: Backtests) -> APIRouter:
     """Return the routes of runs."""
     routes, runs = APIRouter(tags=["backtests"]), _Runs(backtests)
     routes.add_api_route("/backtests", runs.all, methods=["GET"])
-    routes.add_api_route("/backtests", runs.start, methods=["POST"], status_code=202)
+    routes.add_api_route("/backtests/start", runs.start, methods=["POST"], status_code=202)
     routes.add_api_route("/backtests/{name}", runs.details, methods=["GET"], responses=MISSING)
     routes.add_api_route("/backtests/{name}/cancel", runs.cancel, methods=["POST"], responses=MISSING)
     routes.add_api_route(
         "/backtests/{name}/page", runs.page, methods=["GET"], response_class=FileResponse,
-        responses={**MISSING, 200: {"content": {"text/html": {}}, "description": "The report, for a frame."}},
+        responses={**MISSING, **NOT_YET, 200: {"content": {"text/html": {}}, "description": "For a frame."}},
     )  # fmt: skip
     return routes
 
@@ -72,7 +86,9 @@ class _Runs:
         """Return a run's report as a page, whose scripts can reach nothing."""
         file = await self._backtests.page(name)
         if file is None:
-            raise missing("the report")
+            if await self._backtests.details(name) is None:
+                raise missing("the run")
+            raise HTTPException(409, "the run has no report, or none yet")
         return FileResponse(file, media_type="text/html", headers=dict(REPORT))
 
     async def start(self, request: Request, wish: Wish) -> RunShown:

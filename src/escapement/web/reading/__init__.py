@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Final
 
 from escapement import rulebook, wiring_execution
-from escapement.errors import InvalidInput
+from escapement.errors import InvalidInput, InvalidTimeframe
 from escapement.model import SessionCalendar, Timeframe
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -29,6 +29,7 @@ from escapement.web.reading.why import Choices, DecisionShown, NoteShown, Why, W
 MOST_CANDLES: Final = 2_000
 MOST_MARKS: Final = 500
 _LARGEST_ID: Final = 2**63 - 1
+_LONGEST_TEXT: Final = 500
 
 
 class Reading:
@@ -165,7 +166,7 @@ class Reading:
         chosen = Timeframe.parse(known[contract_id].timeframes[0] if timeframe is None else timeframe)
         if str(chosen) not in known[contract_id].timeframes:
             kept = ", ".join(known[contract_id].timeframes)
-            raise InvalidInput(f"timeframe {chosen} of {contract_id} is not kept; use one of {kept}")
+            raise InvalidTimeframe(f"timeframe {chosen} of {contract_id} is not kept; use one of {kept}")
         calendar = self._calendar_of(contract_id)
         return await data.completeness(self._database, contract_id, calendar, chosen, begin, end)
 
@@ -213,7 +214,7 @@ def _text(name: str, value: str) -> str:
     Raises:
         InvalidInput: it cannot.
     """
-    if "\0" in value or len(value) > 500 or not value.isprintable():
+    if "\0" in value or len(value) > _LONGEST_TEXT:
         raise InvalidInput(f"{name} {value[:50]!r} is no name; write it as it is shown")
     return value
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from escapement.errors import ConfigurationError, InvalidInput
+from escapement.errors import ConfigurationError
 from escapement.model import SessionCalendar, Timeframe
 from escapement.moments import ns_from_datetime
 from escapement.settings import Settings
@@ -85,10 +85,9 @@ async def completeness(
     begin: date | None,
     end: date | None,
 ) -> Sequence[SessionShown]:
-    """Return what is known of each session, by trade date.
+    """Return what is known of each session, by trade date; at most of 400 days before the end.
 
     Raises:
-        InvalidInput: the stretch is longer than what is looked at in one go, or has no length.
         StorageError: the database does not answer.
     """
     first, last = (
@@ -97,8 +96,7 @@ async def completeness(
     day_ns = ns_from_datetime(datetime(1970, 1, 2, tzinfo=UTC))
     to_ns = (await decided_stretch(database, contract_id, first, None if last is None else last + day_ns))[1]
     from_ns = to_ns - _DAYS * day_ns if first is None else first - day_ns
-    if (begin is not None and end is not None and begin > end) or to_ns - from_ns > (_MOST_DAYS + 2) * day_ns:
-        raise InvalidInput(f"begin {begin} to end {end} is not a stretch of at most {_MOST_DAYS} days; correct one")
+    from_ns = max(from_ns, to_ns - (_MOST_DAYS + 2) * day_ns)
     if to_ns <= from_ns:
         return []
     await database.set_periods(contract_id, calendar.sessions_of_whole_months(from_ns, to_ns))

@@ -26,16 +26,14 @@ def moment_or_none(at_ns: int | None) -> datetime | None:
 
 
 def bounded(begin: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """Return a stretch in UTC, cut to the times that a market can have.
+    """Return a stretch in UTC, cut to the times that a market can have; one whose end comes first holds nothing.
 
     Raises:
-        InvalidInput: a time has no zone, or the end is not after the begin.
+        InvalidInput: a time has no zone.
     """
     for name, each in (("begin", begin), ("end", end)):
         if each is not None and each.utcoffset() is None:
             raise InvalidInput(f"{name} {each.isoformat()} has no time zone; write it with Z or an offset")
-    if begin is not None and end is not None and begin >= end:
-        raise InvalidInput(f"begin {begin.isoformat()} is not before end {end.isoformat()}; correct one of them")
     first, last = (None if each is None else _cut(each) for each in (begin, end))
     return first, last
 
