@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from escapement import rulebook, wiring_execution
@@ -30,6 +30,7 @@ MOST_CANDLES: Final = 2_000
 MOST_MARKS: Final = 500
 _LARGEST_ID: Final = 2**63 - 1
 _LONGEST_TEXT: Final = 500
+_A_DAY: Final = timedelta(days=1)
 
 
 class Reading:
@@ -158,7 +159,8 @@ class Reading:
     ) -> Sequence[SessionShown]:
         """Return what is known of each session by trade date, oldest first; the last 35 days unless said.
 
-        ``timeframe``: the smallest that is kept, unless said.
+        They end now, or with the last bar of a contract that the settings do not name. ``timeframe``: the smallest that
+        is kept, unless said.
         """
         known = {each.contract_id: each for each in await self.contracts()}
         if contract_id not in known or not known[contract_id].timeframes:
@@ -167,7 +169,10 @@ class Reading:
         if str(chosen) not in known[contract_id].timeframes:
             kept = ", ".join(known[contract_id].timeframes)
             raise InvalidTimeframe(f"timeframe {chosen} of {contract_id} is not kept; use one of {kept}")
-        calendar = self._calendar_of(contract_id)
+        calendar, last = self._calendar_of(contract_id), known[contract_id].last
+        if end is None and last is not None:
+            now = last if not known[contract_id].configured else await self.market_now()
+            end = (now + _A_DAY).date()  # a session belongs to the day on which it ends
         return await data.completeness(self._database, contract_id, calendar, chosen, begin, end)
 
     async def gaps(
