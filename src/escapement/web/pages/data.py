@@ -35,7 +35,7 @@ def register(site: Site) -> None:
     async def data(request: Request) -> None:
         contracts = [each for each in await site.parts.reading.contracts() if each.timeframes]
         with framed(site, request, "/data") as page:
-            with panel("Feed", "how far each contract was heard"):
+            with panel("Feed", "how far each contract was heard", "cards"):
                 feed = Sheet(
                     "Feed", ["contract", "market", ">behind", "heard to", "told at"],
                     "Nothing was heard yet: start escapement run.",

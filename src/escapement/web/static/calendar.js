@@ -22,8 +22,8 @@ export default {
       for (const each of this.days) {
         const date = new Date(`${each.day}T00:00:00Z`), place = (date.getUTCDay() + 6) % 7;
         const monday = new Date(date - place * 86_400_000).toISOString().slice(0, 10);
-        if (!weeks.has(monday)) weeks.set(monday, { label: monday.slice(5), days: Array(6).fill(null) });
-        weeks.get(monday).days[Math.min(place, 5)] = each;
+        if (!weeks.has(monday)) weeks.set(monday, { label: monday.slice(5), days: Array(5).fill(null) });
+        weeks.get(monday).days[Math.min(place, 4)] = each;
       }
       return [...weeks.values()];
     },

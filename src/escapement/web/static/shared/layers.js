@@ -22,7 +22,8 @@ export function layers(held, shown, placeOf, colour, price) {
   const only = (kind) => (shown[kind] ? held[kind] : []);
 
   const gaps = only("gaps").filter((each) => ends >= 0 && (each.u ?? Infinity) >= times[0] && each.t <= times[ends] + held.step)
-    .map((each) => [Math.max(0, place(each.t)), each.u === null ? ends : Math.max(0, place(each.u)), each.open ? 1 : 0]);
+    .map((each) => [Math.max(0, place(each.t)), each.u === null ? ends : Math.max(0, place(each.u)), each.open ? 1 : 0])
+    .map((each) => [...each, bars[each[0]][4]]); // a price, for every series widens the axis
   const signals = only("signals").filter((each) => inside(each.t))
     .map((each) => [place(each.t), Math.max(place(each.t), place(each.u)), each.p, each.d]);
   const decisions = only("decisions").filter((each) => inside(each.t) && each.d !== null)
@@ -38,7 +39,7 @@ export function layers(held, shown, placeOf, colour, price) {
       const from = api.coord([api.value(0), 0])[0] - half, to = api.coord([api.value(1), 0])[0] + half;
       return { type: "rect", shape: { x: from, y, width: Math.max(2, to - from), height },
         style: { fill: colour(api.value(2) ? "gap-open" : "gap") } };
-    }, { x: [0, 1], y: [] }),
+    }, { x: [0, 1], y: 3 }),
     series("signals", 5, signals, (params, api) => {
       const [x, y] = api.coord([api.value(0), api.value(2)]), direction = api.value(3), up = direction >= 0;
       const wide = api.size([1, 0])[0] >= 8; // else the ways from marked to trigger bars would hide the candles
@@ -62,7 +63,7 @@ export function layers(held, shown, placeOf, colour, price) {
         { type: "text", style: { x, y: y + 9, text: direction > 0 ? "L" : direction < 0 ? "S" : "0", align: "center", verticalAlign: "middle",
           fill: colour("paper"), fontSize: 10, fontWeight: 700 } },
       ] };
-    }, { x: 0, y: [] }),
+    }, { x: 0, y: 1 }),
     series("orders", 4, orders, (params, api) => {
       const half = api.size([1, 0])[0] / 2;
       const [from, y] = api.coord([api.value(0), api.value(2)]), [to] = api.coord([api.value(1), api.value(2)]);
