@@ -38,9 +38,8 @@ def test_run_starts_a_dashboard_that_died_again_and_takes_it_along_when_it_is_ki
     with program(tmp_path, "run", "--services", "dashboard", **own) as running:
         address = wait_for(running, "stderr", r'"address": "(http\S+)", "event": "dashboard_ready"')
         assert answers(address)
-        (child,) = (
-            each for each in psutil.Process(running.pid).children() if "multiprocessing.spawn" in " ".join(each.cmdline())
-        )
+        children = psutil.Process(running.pid).children()
+        (child,) = (each for each in children if "multiprocessing.spawn" in " ".join(each.cmdline()))
         child.kill()
         again = wait_for(running, "stderr", r'"address": "(http\S+)", "event": "dashboard_ready"')
         until(lambda: answers(again))
