@@ -13,7 +13,7 @@ from escapement.cli import app, settings_of
 from escapement.cli.tables import print_table
 from escapement.moments import datetime_from_ns, iso_from_ns
 from escapement.settings import Settings
-from escapement.storage.health import SILENT_S, HealthStore, ServiceHealth
+from escapement.storage.health import ALIVE_S, HealthStore, ServiceHealth, is_well, state_seen
 
 
 @app.command()
@@ -24,7 +24,7 @@ def services(context: typer.Context, json: Annotated[bool, typer.Option("--json"
     if json:
         plain = [
             {
-                "service": each.service, "state": each.state_seen, "since": iso_from_ns(each.since_ns),
+                "service": each.service, "state": state_seen(each), "since": iso_from_ns(each.since_ns),
                 "restarts": each.restarts, "error": each.error or None, "process": each.process,
                 "silent_s": round(each.silent_s, 1),
             }
@@ -38,17 +38,17 @@ def services(context: typer.Context, json: Annotated[bool, typer.Option("--json"
             ["service", "state", "since", "restarts", "process", "last error"],
             [
                 (
-                    each.service, each.state_seen, f"{datetime_from_ns(each.since_ns):%Y-%m-%d %H:%M:%S}Z",
+                    each.service, state_seen(each), f"{datetime_from_ns(each.since_ns):%Y-%m-%d %H:%M:%S}Z",
                     each.restarts, each.process, each.error,
                 )
                 for each in found
             ],
             wrapped="last error",
         )  # fmt: skip
-    if any(not each.is_well for each in found):
+    if any(not is_well(each) for each in found):
         raise typer.Exit(1)
 
 
 async def _services(settings: Settings) -> list[ServiceHealth]:
     async with wiring.database(settings) as database:
-        return await HealthStore(database).services(SILENT_S)
+        return await HealthStore(database).services(ALIVE_S)

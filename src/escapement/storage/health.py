@@ -10,8 +10,9 @@ from escapement.storage import queries
 from escapement.storage.database import DBHandler
 from escapement.storage.failures import translated
 
+# How often each process tells of its services, and after how many seconds without a word it counts as silent.
 HEARTBEAT_S = 3.0
-SILENT_S = 5 * HEARTBEAT_S
+ALIVE_S = 5 * HEARTBEAT_S
 _WELL = "starting", "running", "stopping", "stopped"
 _PUT = queries.load("put_health")
 _HEALTH = queries.load("health")
@@ -29,16 +30,16 @@ class ServiceHealth:
     process: str = ""
     silent_s: float = 0.0
 
-    @property
-    def state_seen(self) -> str:
-        """How it stands for who looks from elsewhere: a process that no longer speaks is silent."""
-        has_ended = self.state in {"stopped", "failed"}
-        return self.state if has_ended or self.silent_s < SILENT_S else f"silent for {self.silent_s:.0f} s"
 
-    @property
-    def is_well(self) -> bool:
-        """Whether it is as it should be."""
-        return self.state_seen in _WELL
+def state_seen(health: ServiceHealth) -> str:
+    """Return how a service stands for who looks from elsewhere: a process that no longer speaks is silent."""
+    has_ended = health.state in {"stopped", "failed"}
+    return health.state if has_ended or health.silent_s < ALIVE_S else f"silent for {health.silent_s:.0f} s"
+
+
+def is_well(health: ServiceHealth) -> bool:
+    """Whether a service is as it should be."""
+    return state_seen(health) in _WELL
 
 
 class HealthStore:

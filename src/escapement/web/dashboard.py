@@ -22,6 +22,7 @@ log = structlog.get_logger(service="dashboard")
 _GRACE_S = 3
 # The doorbells of pages and readings, and a few calls at once besides what the settings say.
 _CONNECTIONS = 4
+_MOST_AT_ONCE = 500  # requests and web sockets; beyond that the answer is 503
 
 
 def listen(settings: DashboardSettings) -> socket.socket:
@@ -89,7 +90,7 @@ def _config(chosen: DashboardSettings, app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",  # type: ignore[arg-type] # ASGI
         proxy_headers=bool(chosen.proxies), forwarded_allow_ips=list(chosen.proxies), ws_max_size=1_048_576,
-        timeout_graceful_shutdown=_GRACE_S, h11_max_incomplete_event_size=65_536,
+        timeout_graceful_shutdown=_GRACE_S, limit_concurrency=_MOST_AT_ONCE, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
 
 

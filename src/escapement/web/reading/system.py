@@ -15,7 +15,7 @@ from escapement.logs import redact
 from escapement.model import Timeframe, TimeframeUnit
 from escapement.settings import Settings
 from escapement.storage import DBHandler, Status
-from escapement.storage.health import SILENT_S, HealthStore
+from escapement.storage.health import ALIVE_S, HealthStore, is_well, state_seen
 from escapement.storage.schema import server_of
 from escapement.storage.viewing import Row, ViewStore
 from escapement.web.reading.moments import moment
@@ -113,12 +113,12 @@ async def system(settings: Settings, database: DBHandler) -> System:
         StorageError: the database does not answer.
     """
     views = ViewStore(database)
-    services = await HealthStore(database).services(SILENT_S)
+    services = await HealthStore(database).services(ALIVE_S)
     return System(
         datetime.now(UTC),
         tuple(
             ServiceShown(
-                each.service, each.state_seen, each.is_well, moment(each.since_ns), each.restarts, each.process,
+                each.service, state_seen(each), is_well(each), moment(each.since_ns), each.restarts, each.process,
                 each.error,
             )
             for each in services
