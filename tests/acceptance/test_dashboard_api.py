@@ -43,7 +43,7 @@ def get(served: httpx.Client, path: str, **query: Any) -> Any:
 def test_the_api_does_what_its_own_description_says(served: httpx.Client) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "st", "--config-file", CONFIG, "run", f"{served.base_url}/api/v1/openapi.json",
-         "--max-examples", "5", "--seed", "1", "--generation-deterministic", "--no-color"],
+         "--max-examples", "5", "--generation-deterministic", "--warnings", "off", "--no-color"],
         check=False, capture_output=True, text=True, cwd=CONFIG.parent, timeout=230,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6_000:]
@@ -223,6 +223,18 @@ def test_a_backtest_cannot_reach_for_files_or_anything_but_its_own_settings(
     served: httpx.Client, changes: dict[str, str]
 ) -> None:
     wish = {"kind": "backtest", "begin": "2025-03-18", "end": "2025-03-18", "changes": changes}
+    assert served.post("/api/v1/backtests/start", json=wish).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"begin": "2025-02-30"}, {"end": "0000-01-01"}, {"contracts": ["unknown"]}, {"contracts": [MES, MES]},
+        {"kind": "sweep"}, {"kind": "sweep", "over": {"logging.level": "info"}}, {"over": {"risk.trade_loss": "1,2"}},
+    ],
+)  # fmt: skip
+def test_a_wish_that_cannot_be_run_is_refused_at_once(served: httpx.Client, changed: dict[str, object]) -> None:
+    wish = {"kind": "backtest", "begin": "2025-03-18", "end": "2025-03-18", **changed}
     assert served.post("/api/v1/backtests/start", json=wish).status_code == 422
 
 

@@ -144,15 +144,17 @@ async def test_ingestion_tells_of_bars_while_they_grow(url: str) -> None:
 async def test_acts_are_written_down_also_those_that_are_refused(url: str) -> None:
     operator, viewer = Visitor(Role.OPERATOR, "192.0.2.1"), Visitor(Role.VIEWER, "192.0.2.2")
     over = Visitor(Role.OPERATOR, "192.0.2.3", until_s=1.0, session="x")
+    ended = Visitor(Role.OPERATOR, "192.0.2.4", session="ended")
     async with await DBHandler.open(url) as database:
-        steering, audit = Steering(database), AuditStore(database)
+        steering, audit = Steering(database, lambda session: session == "ended"), AuditStore(database)
         await steering.kill(operator, "x" * 1_000)
-        for visitor in (viewer, over):
+        for visitor in (viewer, over, ended):
             with pytest.raises(Forbidden):
                 await steering.resume(visitor, "")
         acts = await audit.newest(10)
         assert [(each.address, each.act, each.outcome) for each in acts] == [
-            ("192.0.2.3", "resume", "refused"), ("192.0.2.2", "resume", "refused"), ("192.0.2.1", "kill", "done"),
+            ("192.0.2.4", "resume", "refused"), ("192.0.2.3", "resume", "refused"),
+            ("192.0.2.2", "resume", "refused"), ("192.0.2.1", "kill", "done"),
         ]  # fmt: skip
         assert len(acts[-1].subject) == 500
         assert (await Reading(settings_of(url), database).now()).kill.killed

@@ -22,24 +22,26 @@ from escapement.web.reading import Reading
 from escapement.web.security.gate import Gate
 from escapement.web.security.login import LogIn
 from escapement.web.security.passwords import Passwords
-from escapement.web.security.sessions import Sessions, signing_key
+from escapement.web.security.sessions import Sessions
 from escapement.web.steering import Steering
 
 
-def make_parts(settings: Settings, database: DBHandler) -> Parts:
+def make_parts(settings: Settings, database: DBHandler, sessions: Sessions) -> Parts:
     """Return what pages and API are made of."""
-    steering = Steering(database)
+    steering = Steering(database, sessions.has_ended)
     bells = tuple(dict.fromkeys([*pages.BELLS, FORMING]))
     return Parts(Reading(settings, database), steering, Backtests(settings, steering), Doorbell(database, bells))
 
 
-def create_app(settings: Settings, database: DBHandler, parts: Parts, ready: Callable[[], None]) -> FastAPI:
+def create_app(
+    settings: Settings, database: DBHandler, parts: Parts, sessions: Sessions, ready: Callable[[], None]
+) -> FastAPI:
     """Return the application: API, pages, log-in, and the gate before all of them.
 
     NiceGUI's pages belong to the process, so that this can be called once in each.
 
     Raises:
-        ConfigurationError: a password's hash or the data directory cannot be used.
+        ConfigurationError: a password's hash cannot be used.
     """
 
     @asynccontextmanager
@@ -49,8 +51,6 @@ def create_app(settings: Settings, database: DBHandler, parts: Parts, ready: Cal
 
     chosen, audit = settings.dashboard, AuditStore(database)
     passwords = Passwords(chosen)
-    key = signing_key(chosen, settings.data_dir)
-    sessions = Sessions(key, chosen.session_hours)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.include_router(LogIn(passwords, sessions, audit).router())
     # The routes of whoever watches the program (/healthz, /readyz, /metrics) belong here, before the pages, which take
@@ -59,7 +59,7 @@ def create_app(settings: Settings, database: DBHandler, parts: Parts, ready: Cal
     pages.register(parts)
     pages_app.storage.path = settings.data_dir / "dashboard"
     ui.run_with(
-        app, title="Escapement", dark=None, storage_secret=key.hex(), show_welcome_message=False,
+        app, title="Escapement", dark=None, storage_secret=sessions.secret_for("pages"), show_welcome_message=False,
         session_middleware_kwargs={"same_site": "strict"},
     )  # fmt: skip
     app.add_middleware(Gate, settings=chosen, passwords=passwords, sessions=sessions)

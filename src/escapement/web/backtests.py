@@ -67,13 +67,13 @@ class Backtests:
         """
         subject = f"{wish.kind} {wish.begin} to {wish.end}"
         await self._steering.allow(visitor, "start", subject)
-        runcommand.check(wish)
+        runcommand.check(self._settings, wish)
         if len(self._tasks) >= MOST_WAITING + self._settings.dashboard.backtests_at_once:
             raise InvalidInput(f"{len(self._tasks)} runs are at work or wait; let one end, or cancel one")
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{wish.kind}-{secrets.token_hex(3)}"
         folder = RunFolder(self._folder / name)
         try:
-            folder.begin(wish, runcommand.settings_of(self._settings, wish))
+            await asyncio.to_thread(folder.begin, wish, runcommand.settings_of(self._settings, wish))
         except OSError as error:
             raise InvalidInput(f"data_dir {str(self._folder)!r}: {error.strerror}; make it writable") from error
         await self._steering.note(visitor, "start", f"{name}: {subject}")

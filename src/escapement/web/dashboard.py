@@ -16,6 +16,7 @@ from escapement.errors import EscapementError
 from escapement.settings import DashboardSettings, Settings
 from escapement.web.app import create_app, make_parts
 from escapement.web.process import check
+from escapement.web.security.sessions import Sessions, signing_key
 
 log = structlog.get_logger(service="dashboard")
 
@@ -66,9 +67,11 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[st
     check(settings)
     with contextlib.closing(listen(settings.dashboard)) as listening:
         async with wiring.database(settings, more_connections=_CONNECTIONS) as database:
-            parts, address = make_parts(settings, database), address_of(listening)
-            app = create_app(settings, database, parts, lambda: ready(address))
-            server = _Server(_config(settings.dashboard, app))
+            chosen, address = settings.dashboard, address_of(listening)
+            sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
+            parts = make_parts(settings, database, sessions)
+            app = create_app(settings, database, parts, sessions, lambda: ready(address))
+            server = _Server(_config(chosen, app))
             beside = [
                 asyncio.create_task(parts.reading.listen(parts.doorbell), name="forming"),
                 asyncio.create_task(_stop(server, stopping), name="stop"),

@@ -6,12 +6,14 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from escapement.errors import InvalidInput
 from escapement.settings import ContractSettings, Settings, setting_paths
 from escapement.web.runwish import RunKind, RunWish
+from escapement.wiring_execution import calendars_of
 
 # Sections that change what a backtest does, and cannot make it reach for anything else.
 _SETTABLE: Final = "analyzers", "coordinator", "execution", "risk", "backtest"
@@ -21,6 +23,7 @@ _MOST_TEXT: Final = 500
 _MOST_NAMES: Final = 20
 _MOST_POINTS: Final = 10_000
 _MOST_WINDOWS: Final = 50
+_FIRST_YEAR: Final = 2000
 # Of files and of YAML's references, which no value of a setting needs here.
 _FORBIDDEN: Final = re.compile(r"[/\\#&\x00-\x1f]|\.py\b")
 WHEN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{5,18}(?:Z|[+-][0-9]{2}:[0-9]{2}))?$"
@@ -28,20 +31,24 @@ WHEN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{5,18}(?:Z|[+-][0-9]{2}:[0
 _NICE: Final = ("nice", "-n", "10")
 
 
-def check(wish: RunWish) -> None:
+def check(settings: Settings, wish: RunWish) -> None:
     """Refuse a wish that cannot be run, or would reach for files.
 
     Raises:
         InvalidInput: it names the field, the value and the remedy.
     """
+    calendar_of = calendars_of(settings)
     for name, text in (("begin", wish.begin), ("end", wish.end)):
-        if not re.fullmatch(WHEN, text):
+        if not _is_time(text):
             raise InvalidInput(
                 f"{name} {text[:40]!r} is neither a trade date, such as 2025-03-17, nor an ISO 8601 time"
             )
     for contract_id in wish.contracts:
         if not contract_id or not contract_id.isprintable() or "," in contract_id or len(contract_id) > _MOST_TEXT:
             raise InvalidInput(f"contracts {contract_id[:40]!r} is no contract; write the gateway's id")
+        calendar_of(contract_id)
+    if len(set(wish.contracts)) < len(wish.contracts):
+        raise InvalidInput(f"contracts {', '.join(wish.contracts)[:200]} names one twice; name each once")
     if wish.method not in _METHODS or wish.objective not in _OBJECTIVES:
         raise InvalidInput(
             f"method {wish.method!r} or objective {wish.objective!r} is unknown; use one of {', '.join(_METHODS)}, and "
@@ -56,6 +63,13 @@ def check(wish: RunWish) -> None:
         )
     _check_settings("changes", wish.changes or {})
     _check_settings("over", wish.over or {})
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return re.fullmatch(WHEN, text) is not None and datetime.fromisoformat(text).year >= _FIRST_YEAR
+    except ValueError:
+        return False
 
 
 def command(wish: RunWish, folder: Path) -> list[str]:

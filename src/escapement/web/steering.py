@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from escapement.storage import DBHandler
 from escapement.storage.audit import AuditStore
 from escapement.storage.execution import ExecutionStore
@@ -9,9 +11,13 @@ from escapement.web.visitor import Forbidden, Visitor
 
 
 class Steering:
-    """Acts of visitors; each raises Forbidden for who may only look, and StorageError."""
+    """Acts of visitors; each raises Forbidden for who may only look, and StorageError.
 
-    def __init__(self, database: DBHandler) -> None:
+    ``has_ended`` tells whether a log-in was ended before its time: a page may outlive it by some seconds.
+    """
+
+    def __init__(self, database: DBHandler, has_ended: Callable[[str], bool] = lambda _session: False) -> None:
+        self._has_ended = has_ended
         self._execution = ExecutionStore(database)
         self._audit = AuditStore(database)
 
@@ -34,11 +40,9 @@ class Steering:
         Raises:
             Forbidden: the visitor may only look, or his log-in is over.
         """
-        try:
-            visitor.must_steer()
-        except Forbidden:
+        if not visitor.may_steer or self._has_ended(visitor.session):
             await self._audit.put(str(visitor.role), visitor.address, act, subject, done=False)
-            raise
+            raise Forbidden("this log-in may only look, or is over; log in with the password of the operator")
 
     async def note(self, visitor: Visitor, act: str, subject: str) -> None:
         """Write down an act that is done elsewhere."""

@@ -42,15 +42,6 @@ class Visitor:
         """Whether he may do more than look, now."""
         return self.role is Role.OPERATOR and time.time() < self.until_s
 
-    def must_steer(self) -> None:
-        """Refuse whoever may only look.
-
-        Raises:
-            Forbidden: he may not.
-        """
-        if not self.may_steer:
-            raise Forbidden("this log-in may only look, or is over; log in with the password of the operator")
-
 
 def visitor_of(scope: Mapping[str, Any]) -> Visitor:
     """Return who sent the request of an ASGI scope (``request.scope``); every request that gets through has one."""

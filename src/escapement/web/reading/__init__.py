@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from escapement import rulebook, wiring_execution
-from escapement.errors import InvalidInput, InvalidTimeframe
+from escapement.errors import InvalidInput, InvalidTimeframe, StorageError
 from escapement.model import SessionCalendar, Timeframe
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -26,10 +29,13 @@ from escapement.web.reading.now import Now, NowReading
 from escapement.web.reading.system import System
 from escapement.web.reading.why import Choices, DecisionShown, NoteShown, Why, WhyNot
 
+log = structlog.get_logger(service="dashboard")
+
 MOST_CANDLES: Final = 2_000
 MOST_MARKS: Final = 500
 _LARGEST_ID: Final = 2**63 - 1
 _LONGEST_TEXT: Final = 500
+_RETRY_S: Final = 5.0
 _A_DAY: Final = timedelta(days=1)
 
 
@@ -51,7 +57,12 @@ class Reading:
 
     async def listen(self, doorbell: Doorbell) -> None:
         """Follow the bars that are growing until cancelled; without it they are known as they were saved last."""
-        await self._forming.listen(doorbell)
+        while True:
+            try:
+                await self._forming.listen(doorbell)
+            except StorageError as error:
+                log.error("forming_unheard", reason=str(error))  # noqa: TRY400 - the message says it all
+            await asyncio.sleep(_RETRY_S)
 
     async def contracts(self) -> Sequence[KnownContract]:
         """Return the contracts there is anything of, those of the settings first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 import time
@@ -37,6 +38,7 @@ class Sessions:
     """
 
     def __init__(self, key: bytes, hours: float) -> None:
+        self._key = key
         self._serializer = URLSafeTimedSerializer(key, salt="escapement.session")
         self._length_s = hours * 3_600.0
         self._ended: dict[str, float] = {}
@@ -45,6 +47,10 @@ class Sessions:
     def length_s(self) -> float:
         """How long a log-in lasts, seconds."""
         return self._length_s
+
+    def secret_for(self, purpose: str) -> str:
+        """Return a secret of its own for something else that is signed."""
+        return hmac.digest(self._key, purpose.encode(), "sha256").hex()
 
     def begin(self, role: Role) -> str:
         """Return the cookie's value of a new log-in."""
