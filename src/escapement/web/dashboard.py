@@ -33,12 +33,21 @@ def listen(settings: DashboardSettings) -> socket.socket:
         EscapementError: the address is taken, or not one of this machine.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        # Only of sockets that say they are TCP does asyncio send small answers at once, not after 40 ms.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(128)
+        except OSError:
+            listening.close()
+            raise
     except OSError as error:
         raise EscapementError(
             f"dashboard.host {settings.host!r}, dashboard.port {settings.port}: {error.strerror or error}; name another"
         ) from error
+    return listening
 
 
 def address_of(listening: socket.socket) -> str:
@@ -70,6 +79,7 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[st
             chosen, address = settings.dashboard, address_of(listening)
             sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
             parts = make_parts(settings, database, sessions)
+            await parts.reading.prepare()
             app = create_app(settings, database, parts, sessions, lambda: ready(address))
             server = _Server(_config(chosen, app))
             beside = [

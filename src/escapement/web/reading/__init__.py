@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import structlog
 
 from escapement import rulebook, wiring_execution
-from escapement.errors import InvalidInput, InvalidTimeframe, StorageError
+from escapement.errors import ConfigurationError, InvalidInput, InvalidTimeframe, StorageError
 from escapement.model import SessionCalendar, Timeframe
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -54,6 +55,12 @@ class Reading:
         self._directions = rulebook.directions(settings.coordinator)
         self._forming = FormingBars(self._views, self._calendar_of)
         self._now = NowReading(settings, database)
+
+    async def prepare(self) -> None:
+        """Work out the sessions of the contracts there are, which takes half a second, before anybody waits for it."""
+        for each in await self.contracts():
+            with suppress(ConfigurationError):  # of a product whose sessions are not known
+                await asyncio.to_thread(self._calendar_of, each.contract_id)
 
     async def listen(self, doorbell: Doorbell) -> None:
         """Follow the bars that are growing until cancelled; without it they are known as they were saved last."""
