@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -156,9 +156,10 @@ def until(page: Page, condition: Any, within_s: float = 30) -> Any:
 
 @pytest.mark.parametrize("width", [380, 1280, 2560])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_opens_without_a_fault_and_fits_its_screen(desk: Desk, width: int, theme: str) -> None:
-    size = {"width": width, "height": 900}
-    page = desk.browser.new_context(viewport=size, color_scheme=theme).new_page()
+def test_every_page_opens_without_a_fault_and_fits_its_screen(
+    desk: Desk, width: int, theme: Literal["light", "dark"]
+) -> None:
+    page = desk.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme).new_page()
     faults = listened(page, desk.base)
     for path, title in PAGES.items():
         page.goto(desk.base + path)

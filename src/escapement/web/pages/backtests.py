@@ -12,7 +12,7 @@ from nicegui import html, ui
 from escapement.web.backtests import RunDetails, RunKind, RunShown, RunState
 from escapement.web.pages.components import Cell, Figures, HeatMap, Row, Sheet, at, row
 from escapement.web.pages.fields import button
-from escapement.web.pages.frame import Page, Site, attempt, framed, panel
+from escapement.web.pages.frame import ICON, Page, Site, attempt, framed, panel
 from escapement.web.pages.runform import run_form
 
 _POLL_S: Final = 1.0
@@ -30,7 +30,7 @@ _SHARES: Final = ("win_rate", "exposure", "max_drawdown_share", "cagr")
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/backtests")
+    @ui.page("/backtests", favicon=ICON)
     async def backtests(request: Request, run: str = "") -> None:
         with framed(site, request, "/backtests") as page:
             built = _Backtests(page)
@@ -103,9 +103,10 @@ class _Backtests:
             if details.points:
                 _points(details)
             if run.has_page:
-                html.iframe(src=f"/api/v1/backtests/{run.name}/page", sandbox="allow-scripts", title=f"Report of {run.name}",
-                            loading="lazy").classes("report")  # fmt: skip
-                html.a("Open the report by itself", href=f"/api/v1/backtests/{run.name}/page", target="_blank")
+                page = f"/api/v1/backtests/{run.name}/page"
+                report = html.iframe(src=page, sandbox="allow-scripts", title=f"Report of {run.name}", loading="lazy")
+                report.classes("report")
+                html.a("Open the report by itself", href=page, target="_blank")
             if details.log:
                 with html.details():
                     html.summary("What the program said")
@@ -167,7 +168,8 @@ def _points(details: RunDetails) -> None:
         "Points", [*details.over, *(f">{each.replace('_', ' ')}" for each in figures)], "Nothing was tried yet."
     )
     sheet.show([
-        row(place, *(str(each.get(name)) for name in details.over), *(_written(name, each.get(name)) for name in figures))
+        row(place, *(str(each.get(name)) for name in details.over),
+            *(_written(name, each.get(name)) for name in figures))
         for place, each in enumerate(details.points[:_MOST_POINTS])
     ])  # fmt: skip
     if len(details.points) > _MOST_POINTS:

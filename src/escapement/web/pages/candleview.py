@@ -75,10 +75,15 @@ async def tail(reading: Reading, series: Series) -> Plain:
     return {"series": series.name, "bars": _bars(found), "done": ms(done)}
 
 
-async def newest_marks(reading: Reading, series: Series) -> Plain:
-    """Return what happened since the tail's first bar; ``since`` is that moment."""
-    found = await reading.candles(series.contract_id, series.timeframe, most=_TAIL)
-    since = found.candles[0].start if found.candles else _EVER[0]
+async def growing(reading: Reading, series: Series) -> Plain:
+    """Return the bar that is growing, as the only one of ``bars``, or none."""
+    found = await reading.forming(series.contract_id, series.timeframe)
+    return {"series": series.name, "bars": [] if found is None else [_bar(found)]}
+
+
+async def newest_marks(reading: Reading, series: Series, newest: Plain) -> Plain:
+    """Return what happened since the first bar of the tail ``newest``; ``since`` is that moment."""
+    since = _moment(newest["bars"][0][0]) if newest["bars"] else _EVER[0]
     marks = await reading.marks(series.contract_id, since, _EVER[1], series.timeframe, MOST_MARKS)
     return {"series": series.name, "since": ms(since), **_marks(marks)}
 
@@ -101,16 +106,21 @@ async def _window(reading: Reading, series: Series, found: Candles, first: int |
     }  # fmt: skip
 
 
-def _bars(found: Candles) -> list[list[float | int | None]]:
+def _bars(found: Candles) -> list[list[float | int]]:
     every = [*found.candles, *([] if found.forming is None else [found.forming])]
-    return [[ms(each.start), each.open, each.high, each.low, each.close, each.volume] for each in every]
+    return [_bar(each) for each in every]
+
+
+def _bar(candle: Candle) -> list[float | int]:
+    start = int(candle.start.timestamp() * 1000)
+    return [start, candle.open, candle.high, candle.low, candle.close, candle.volume]
 
 
 def _marks(marks: Marks) -> Plain:
     return {
         "signals": [
-            {"id": each.signal_id, "t": ms(each.bar), "u": ms(each.trigger), "k": ms(each.known_at), "d": each.direction,
-             "p": each.price, "name": each.signal_type, "by": each.analyzer}
+            {"id": each.signal_id, "t": ms(each.bar), "u": ms(each.trigger), "k": ms(each.known_at),
+             "d": each.direction, "p": each.price, "name": each.signal_type, "by": each.analyzer}
             for each in marks.signals if each.holds
         ],
         "decisions": [

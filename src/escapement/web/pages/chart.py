@@ -9,16 +9,17 @@ from typing import Final
 from fastapi import Request
 from nicegui import html, ui
 
+from escapement.storage.database import FORMING
 from escapement.web.pages import candleview
 from escapement.web.pages.candleview import Plain, Series
 from escapement.web.pages.components import CandleChart
 from escapement.web.pages.fields import select
-from escapement.web.pages.frame import Page, Site, attempt, framed
+from escapement.web.pages.frame import ICON, Page, Site, attempt, framed
 from escapement.web.reading.chart import KnownContract
 
 _LIKED: Final = ("5m", "1m", "15m", "1h")  # timeframes to begin with, where there are bars of them
-_POLL_S: Final = 1.0
-_MARKS_POLL_S: Final = 2.0
+_POLL_S: Final = 4.0
+_MARKS_POLL_S: Final = 2.5  # orders and fills ring no bell
 _OUTLINE_POLL_S: Final = 60.0
 _CONTRACTS_POLL_S: Final = 10.0
 _EMPTY: Final = (
@@ -30,7 +31,7 @@ _EMPTY: Final = (
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/")
+    @ui.page("/", favicon=ICON)
     async def chart(request: Request, contract: str = "", timeframe: str = "") -> None:
         known = [each for each in await _contracts(site) if each.timeframes]
         series = chosen(known, contract, timeframe)
@@ -128,13 +129,18 @@ class _Chart:
 
     def _follow(self) -> None:
         reading, series = self._site.parts.reading, self._series
-        bells = frozenset({f"ohlc_bars {series.name}", "forming_bars", "bar_revisions"})
-        tail = self._site.hub.topic(("tail", series), lambda: candleview.tail(reading, series), bells, _POLL_S)
-        events = frozenset({"detected_signals", "decisions", "kill_switch"})
-        marks = self._site.hub.topic(
-            ("marks", series), lambda: candleview.newest_marks(reading, series), events, _MARKS_POLL_S
-        )
-        self._leave = [tail.follow(self._move), marks.follow(self._mark)]
+        topic, contract_id = self._site.hub.topic, series.contract_id
+        bells = frozenset({f"ohlc_bars {series.name}", "bar_revisions"})
+        tail = topic(("tail", series), lambda: candleview.tail(reading, series), bells, _POLL_S)
+        bells = frozenset({f"{FORMING} {contract_id}"})
+        growing = topic(("growing", series), lambda: candleview.growing(reading, series), bells, _POLL_S)
+
+        async def newest_marks() -> Plain:
+            return await candleview.newest_marks(reading, series, await tail.latest())
+
+        bells = frozenset({f"detected_signals {series.name}", f"decisions {contract_id}", "kill_switch"})
+        marks = topic(("marks", series), newest_marks, bells, _MARKS_POLL_S)
+        self._leave = [tail.follow(self._move), growing.follow(self._grow), marks.follow(self._mark)]
 
     def _unfollow(self) -> None:
         for leave in self._leave:
@@ -154,6 +160,10 @@ class _Chart:
             self._chart.run_method("move", {**tail, "bars": [each for each in bars if each[0] >= self._sent_to]})
         self._sent_to = bars[-1][0]
 
+    def _grow(self, growing: Plain) -> None:
+        if growing["bars"] and self._is_there:
+            self._chart.run_method("grow", growing)
+
     def _mark(self, marks: Plain) -> None:
         self._marks = marks
         if self._is_there:
@@ -161,7 +171,7 @@ class _Chart:
 
     @property
     def _is_there(self) -> bool:
-        """Whether the browser listens; what it misses is not kept, for what there is then is told when it comes back."""
+        """Whether the browser listens; what it misses is not kept: it is told what there is when it comes back."""
         return self._client.has_socket_connection and not self._chart.is_deleted
 
     async def _outline(self) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from nicegui.element import Element
-from nicegui.elements import echart as echart
+from nicegui.elements import echart  # noqa: F401 - makes ECharts known to the page
 from nicegui.events import GenericEventArguments
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 
 Cell: TypeAlias = str | int | dict[str, Any] | None
-"""A text, or ``v`` (text) or ``at`` (``moment``) or ``since`` with ``tone``, ``how``, ``title``, ``href``, ``part``, ``pick``."""
+"""A text; or ``v`` (a text), ``at`` or ``since`` (moments) with what sheet.js knows besides."""
 Row: TypeAlias = dict[str, Any]
 Tone: TypeAlias = Literal["", "up", "down", "soft", "warn", "bad", "good"]
 
@@ -37,7 +37,7 @@ def row(key: object, *cells: Cell) -> Row:
 def direction(value: int) -> Cell:
     """Return a cell that says long, short or flat with a sign, so that colour is not all that tells."""
     words: dict[int, Cell] = {1: {"v": "▲ long", "tone": "up"}, -1: {"v": "▼ short", "tone": "down"}}
-    return words.get(value, {"v": "– flat", "tone": "soft"})
+    return words.get(value, {"v": "= flat", "tone": "soft"})
 
 
 class Shown(Element):
@@ -99,7 +99,7 @@ class Figures(Shown, component=STATIC / "figures.js"):
 
 
 class Meters(Shown, component=STATIC / "meters.js"):
-    """How much of something is used up: ``label``, ``value`` or ``until``, ``part`` (0 to 1, None for none), ``tone``."""
+    """How much of something is used up: ``label``, ``value`` or ``until``, ``part`` (0 to 1, or None), ``tone``."""
 
     name = "items"
 

@@ -12,7 +12,7 @@ from nicegui import html, ui
 
 from escapement.web.pages.components import Calendar, Cell, Row, Sheet, at, row
 from escapement.web.pages.fields import select
-from escapement.web.pages.frame import Page, Site, attempt, framed, panel
+from escapement.web.pages.frame import ICON, Page, Site, attempt, framed, panel
 from escapement.web.reading import Reading
 from escapement.web.reading.chart import KnownContract
 from escapement.web.reading.data import FeedShown, GapShown, SessionShown
@@ -31,7 +31,7 @@ _EVENING: Final = timedelta(hours=2)
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/data")
+    @ui.page("/data", favicon=ICON)
     async def data(request: Request) -> None:
         contracts = [each for each in await site.parts.reading.contracts() if each.timeframes]
         with framed(site, request, "/data") as page:
@@ -59,7 +59,7 @@ def register(site: Site) -> None:
                     "No gap was ever noticed.",
                 )
             reading = site.parts.reading
-            shown = site.hub.topic("feed", lambda: _feed(reading), frozenset({"forming_bars"}), _FEED_POLL_S)
+            shown = site.hub.topic("feed", lambda: _feed(reading), frozenset(), _FEED_POLL_S)
             feed.show(await shown.latest())
             page.follow(shown, feed.show)
             found = site.hub.topic("gaps", lambda: _gaps(reading), frozenset({"bar_revisions"}), _GAPS_POLL_S)
@@ -202,6 +202,6 @@ def _gap_row(gap: GapShown) -> Row:
     state: Cell = {"v": "open", "tone": "bad"} if gap.open else {"v": "closed", "tone": "good"}
     return row(
         (gap.contract_id, gap.begin, gap.cause), gap.contract_id, state, at(gap.begin),
-        at(gap.end) or {"v": "lasts", "tone": "warn"}, gap.cause, at(gap.opened_at, "short"), at(gap.closed_at, "short"),
-        gap.attempts, gap.revised, " ".join(filter(None, (gap.detail, gap.reason))),
+        at(gap.end) or {"v": "lasts", "tone": "warn"}, gap.cause, at(gap.opened_at, "short"),
+        at(gap.closed_at, "short"), gap.attempts, gap.revised, " ".join(filter(None, (gap.detail, gap.reason))),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from nicegui import html, ui
 
 from escapement import __version__
 from escapement.errors import EscapementError
-from escapement.web.pages.components import KillSwitch, Preferences, ms
+from escapement.web.pages.components import STATIC, KillSwitch, Preferences, ms
 from escapement.web.pages.live import Hub, Topic
 from escapement.web.parts import Parts
 from escapement.web.reading.now import Now
@@ -21,6 +21,7 @@ from escapement.web.visitor import Visitor, visitor_of
 PAGES: Final = {
     "/": "Chart", "/now": "Now", "/why": "Why", "/data": "Data", "/system": "System", "/backtests": "Backtests",
 }  # fmt: skip
+ICON: Final = STATIC / "favicon.svg"
 # The exchanges of the contracts that the gateway offers keep Chicago's time.
 EXCHANGE_ZONE: Final = "America/Chicago"
 _NOW_POLL_S = 1.5
@@ -47,7 +48,7 @@ class Site:
 
     def now(self) -> Topic[Now]:
         """Return how trading stands, as all pages see it."""
-        bells = frozenset({"ohlc_bars", "decisions", "kill_switch", "detected_signals"})
+        bells = frozenset({"decisions", "kill_switch"})
         return self.hub.topic("now", self.parts.reading.now, bells, _NOW_POLL_S)
 
 
@@ -126,6 +127,16 @@ def _kill_switch(page: Page, banner: ui.element) -> None:
 
     switch = KillSwitch(allowed=page.visitor.may_steer, on_turn=turn)
     page.follow(page.site.now(), show, fail)
+
+
+def show_failure(error: Exception) -> None:
+    """Build the page that stands where one could not be built; what nobody expected is for the log alone."""
+    ui.add_head_html(_HEAD)
+    words = str(error) if isinstance(error, EscapementError) else "This page failed; the dashboard's log says why."
+    with html.div(id="page"), html.section(role="alert").classes("panel"):
+        html.h1("This cannot be shown now")
+        html.p(words)
+        html.a("Try again", href="")
 
 
 @contextmanager

@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+import orjson
 import structlog
 
 from escapement.errors import EscapementError
+from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 
 log = structlog.get_logger(service="dashboard")
 
-BELLS = ("ohlc_bars", "forming_bars", "bar_revisions", "detected_signals", "decisions", "kill_switch")
+BELLS = ("ohlc_bars", FORMING, "bar_revisions", "detected_signals", "decisions", "kill_switch")
 _REST_S = 0.25  # between two readings of the same, however often a bell rings
+_LATER_S = 0.1  # what rang a bell has more to do at that moment, and goes first
 _KEPT_S = 30.0  # nobody has asked or followed
 
 _Shown = TypeVar("_Shown")
@@ -27,7 +30,7 @@ class Topic(Generic[_Shown]):
 
     Args:
         read: reads it.
-        bells: what may change it: a channel, or a channel and its payload with a space between.
+        bells: what may change it: a channel, or a channel and what its payload names with a space between.
         poll_s: seconds after which it is read although no bell rang.
     """
 
@@ -123,6 +126,7 @@ class Topic(Generic[_Shown]):
             await asyncio.sleep(_REST_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.rung.wait(), self._poll_s)
+                await asyncio.sleep(_LATER_S)
 
     def _fail(self, words: str) -> None:
         if words == self._fault:
@@ -140,6 +144,14 @@ def _call(tell: Callable[[_Shown], None], found: _Shown) -> None:
         tell(found)
     except Exception:  # one browser's page must not silence the others
         log.exception("page_failed")
+
+
+def _contract_of(payload: str) -> str:
+    """Return the contract whose growing bars are told."""
+    try:
+        return str(orjson.loads(payload)["contract_id"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 class Hub:
@@ -174,6 +186,8 @@ class Hub:
                 await self._listening
 
     def _hear(self, channel: str, payload: str) -> None:
+        if channel == FORMING:
+            payload = _contract_of(payload)
         for topic in self._topics.values():
             if not channel or channel in topic.bells or f"{channel} {payload}" in topic.bells:
                 topic.rung.set()

@@ -11,8 +11,17 @@ from nicegui import html, ui
 
 from escapement.model import Timeframe
 from escapement.web.pages.components import Cell, Figures, Meters, Row, Sheet, at, direction, ms, row
-from escapement.web.pages.frame import Site, framed, panel
-from escapement.web.reading.now import AccountNow, DeadlineNow, DirectionsNow, LimitNow, Now, OrderNow, PositionNow, VoiceNow
+from escapement.web.pages.frame import ICON, Site, framed, panel
+from escapement.web.reading.now import (
+    AccountNow,
+    DeadlineNow,
+    DirectionsNow,
+    LimitNow,
+    Now,
+    OrderNow,
+    PositionNow,
+    VoiceNow,
+)
 from escapement.web.reading.why import DecisionShown
 
 _LIMITS: Final = {
@@ -26,7 +35,7 @@ _SHORT_ID = 8
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/now")
+    @ui.page("/now", favicon=ICON)
     async def now(request: Request) -> None:
         topic = site.now()
         first = await topic.latest()

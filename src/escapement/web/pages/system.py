@@ -8,7 +8,7 @@ from fastapi import Request
 from nicegui import html, ui
 
 from escapement.web.pages.components import Cell, Figures, Row, Sheet, at, ms, row
-from escapement.web.pages.frame import Site, framed, panel
+from escapement.web.pages.frame import ICON, Site, framed, panel
 from escapement.web.reading.system import DatabaseShown, ServiceShown, SettingShown, StageShown, System, TableShown
 
 _POLL_S: Final = 3.0
@@ -19,7 +19,7 @@ _KIB: Final = 1024
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/system")
+    @ui.page("/system", favicon=ICON)
     async def system(request: Request) -> None:
         topic = site.hub.topic("system", site.parts.reading.system, frozenset(), _POLL_S)
         first = await topic.latest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
@@ -12,7 +13,7 @@ from nicegui import html, ui
 
 from escapement.web.pages.components import Cell, Figures, Row, Sheet, at, row
 from escapement.web.pages.fields import button, select, text
-from escapement.web.pages.frame import Page, Site, attempt, framed, panel
+from escapement.web.pages.frame import ICON, Page, Site, attempt, framed, panel
 from escapement.web.pages.now import decision_row, price
 from escapement.web.reading.why import Choices, NoteShown, SignalShown, VerdictShown, Why, WhyNot
 
@@ -42,7 +43,7 @@ class _Filter:
 def register(site: Site) -> None:
     """Serve the page."""
 
-    @ui.page("/why")
+    @ui.page("/why", favicon=ICON)
     async def why(request: Request, decision: str = "", signal: str = "") -> None:
         choices = await site.parts.reading.choices()
         with framed(site, request, "/why") as page:
@@ -85,11 +86,11 @@ class _WhyPage:
         }  # fmt: skip
         for name, (label, values) in offered.items():
             words = {"": _ALL} | {each: each.replace("_", " ") for each in values}
-            select(label, words, "", lambda value, name=name: self._choose(name, value))
+            select(label, words, "", partial(self._choose, name))
         led = {"": _ALL, "yes": "led to a decision", "no": "led to none"}
-        select("Signals that", led, "", lambda value: self._choose("decided", value))
+        select("Signals that", led, "", partial(self._choose, "decided"))
         for name, label in (("begin", "From (day, UTC)"), ("end", "To (day, UTC)")):
-            text(label, "", lambda value, name=name: self._choose(name, value), kind="date")
+            text(label, "", partial(self._choose, name), kind="date")
 
     async def _choose(self, name: str, value: str) -> None:
         self._filter.chosen[name] = value
@@ -160,7 +161,8 @@ def _show_why(why: Why, close: Callable[[], object]) -> None:
     title = f"Why {decision.action.replace('_', ' ')} {decision.contract_id}"
     with panel(title, decision.words, "cards details"):
         Figures(title).show([
-            {"label": "known at", "value": "", **_moment(decision.known_at)}, {"label": "price", "value": price(decision.price)},
+            {"label": "known at", "value": "", **_moment(decision.known_at)},
+            {"label": "price", "value": price(decision.price)},
             {"label": "confidence", "value": f"{decision.confidence:.2f}"}, {"label": "by", "value": decision.rule},
             {"label": "decided at", "value": "", **_moment(decision.decided_at)},
             {"label": "data", "value": "complete" if decision.data_complete else "not complete",
@@ -201,7 +203,8 @@ def _signals(signals: Sequence[SignalShown]) -> None:
     sheet.show([
         row(
             each.signal_id, at(each.known_at), each.timeframe, each.analyzer, each.signal_type, price(each.price),
-            at(each.bar), each.signal_id, "" if each.superseded_at is None else "no longer holds since bars were revised",
+            at(each.bar), each.signal_id,
+            "" if each.superseded_at is None else "no longer holds since bars were revised",
         )
         for each in signals
     ])  # fmt: skip

@@ -140,6 +140,10 @@ export default {
       }
       this.changes += 1;
     },
+    /** The bar that is growing, unless it was completed meanwhile. */
+    grow({ series, bars }) {
+      if (series === this.held?.series && !(bars[0][0] <= this.held.done)) this.move({ series, bars, done: this.held.done });
+    },
     /** The newest bars, oldest first: the last may still grow. */
     move({ series, bars, done }) {
       const held = this.held;
