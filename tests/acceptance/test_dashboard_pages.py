@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,22 @@ async def database(server: str) -> str:
         await connection.execute(statement, SCRIPT)
     await connection.close()
     return url
+
+
+async def let_in(url: str, *, allowed: bool) -> None:
+    """Let programs into a database, or throw them out of it."""
+    name = urlsplit(url).path[1:]
+    connection = await asyncpg.connect(urlunsplit(urlsplit(url)._replace(path="/postgres")))
+    await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {'true' if allowed else 'false'}")
+    if not allowed:
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+    await connection.close()
+
+
+def elsewhere(work: Coroutine[Any, Any, None]) -> None:
+    """Run it in another thread, for in this one Playwright's own loop runs."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, work).result()
 
 
 async def trading(url: str) -> None:
@@ -353,3 +370,21 @@ def test_nobody_gets_in_without_the_password_and_a_viewer_steers_nothing(desk: D
         page.get_by_label("Password").fill(OPERATOR)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("button", name="Kill", exact=True)).to_be_enabled(timeout=WAIT_MS)
+
+
+def test_a_database_that_is_away_is_told_on_every_page_and_what_it_held_comes_back(desk: Desk) -> None:
+    url = desk.variables["DATABASE_URL"]
+    page = desk.page("/now")
+    expect(panel(page, "Account")).to_contain_text("balance")
+    elsewhere(let_in(url, allowed=False))
+    try:
+        banner = page.locator(".banner")
+        expect(banner).to_contain_text("What is shown may be old", timeout=WAIT_MS)
+        expect(panel(page, "Account")).to_contain_text("balance")
+        other = desk.page("/why")
+        expect(other.get_by_role("heading", name="This cannot be shown now")).to_be_visible(timeout=WAIT_MS)
+    finally:
+        elsewhere(let_in(url, allowed=True))
+    expect(banner).to_be_hidden(timeout=WAIT_MS)
+    other.get_by_role("link", name="Try again").click()
+    expect(other.get_by_role("status")).to_have_text("trading is on", timeout=WAIT_MS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any, Final
 
 from fastapi import Request
 from nicegui import html, ui
 
-from escapement.web.backtests import RunDetails, RunKind, RunShown, RunState
+from escapement.web.backtests import RunDetails, RunShown, RunState
 from escapement.web.pages.components import Cell, Figures, HeatMap, Row, Sheet, at, row
 from escapement.web.pages.fields import button
 from escapement.web.pages.frame import ICON, Page, Site, attempt, framed, panel
@@ -24,6 +25,7 @@ _TONES: Final = {
 }  # fmt: skip
 _UNDER_WAY: Final = (RunState.RUNNING, RunState.WAITING)
 _SHOWN_FIRST: Final = ("net", "trades", "win_rate", "max_drawdown", "sharpe", "profit_factor")
+_COUNTS: Final = ("trades", "days")
 _SHARES: Final = ("win_rate", "exposure", "max_drawdown_share", "cagr")
 
 
@@ -94,12 +96,15 @@ class _Backtests:
         with panel(run.title or run.name, run.state, "details"):
             if run.words:
                 html.p(run.words).classes("bad")
+            for warning in details.report.get("warnings", ()):
+                html.p(str(warning)).classes("warn empty")
             if run.figures:
                 Figures(run.name).show([_figure(name, value) for name, value in _ordered(run.figures)])
             if run.state in _UNDER_WAY and self._page.visitor.may_steer:
                 button("Cancel this run", lambda: attempt(lambda: self._runs.cancel(self._page.visitor, run.name)))
-            for chart in _maps(details):
-                HeatMap(f"{chart['figure']} by {chart['x']} and {chart['y']}").show(chart)
+            with html.div().classes("maps"):
+                for each in _maps(details):
+                    HeatMap(f"{each['figure']} by {each['x']} and {each['y']}").show(each)
             if details.points:
                 _points(details)
             if run.has_page:
@@ -131,7 +136,7 @@ def _written(name: str, value: float | None) -> str:
         return ""
     if name in _SHARES:
         return f"{value:.1%}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return f"{value:,.0f}" if name in _COUNTS or isinstance(value, int) else f"{value:,.2f}"
 
 
 def _figure(name: str, value: float | None) -> dict[str, Any]:
@@ -145,21 +150,26 @@ def _ordered(figures: Mapping[str, float | int | None]) -> list[tuple[str, float
 
 
 def _maps(details: RunDetails) -> list[dict[str, Any]]:
-    """Return a heat map for each two settings that were varied: the best that any of the others made of them."""
-    figure = next((name for name in ("score", "sharpe", "net") if any(name in each for each in details.points)), "")
-    if details.run.kind is not RunKind.SWEEP or not figure:
-        return []
-    maps = []
-    for x, y in list(combinations(details.over, 2))[:_MOST_MAPS]:
-        best: dict[tuple[str, str], float] = {}
-        for point in details.points:
-            value, place = point.get(figure), (str(point.get(x)), str(point.get(y)))
-            if isinstance(value, int | float):
-                best[place] = max(value, best.get(place, value))
-        xs, ys = (list(dict.fromkeys(str(point.get(name)) for point in details.points)) for name in (x, y))
-        cells = [[best.get((across, down)) for across in xs] for down in ys]
-        maps.append({"figure": figure, "x": x, "y": y, "xs": xs, "ys": ys, "cells": cells})
-    return maps
+    """Return heat maps for each two settings that were varied: the mean of all points that have them."""
+    wanted = dict.fromkeys([str(details.report.get("objective", "")), "net"])
+    figures = [name for name in wanted if any(isinstance(each.get(name), int | float) for each in details.points)]
+    pairs = list(combinations(details.over, 2))
+    return [_map(details.points, figure, x, y) for x, y in pairs for figure in figures][:_MOST_MAPS]
+
+
+def _map(points: Sequence[Mapping[str, Any]], figure: str, x: str, y: str) -> dict[str, Any]:
+    found: dict[tuple[str, str], list[float]] = {}
+    for point in points:
+        value, place = point.get(figure), (_setting(point.get(x)), _setting(point.get(y)))
+        if isinstance(value, int | float):
+            found.setdefault(place, []).append(value)
+    xs, ys = (list(dict.fromkeys(_setting(point.get(name)) for point in points)) for name in (x, y))
+    cells = [[fmean(found[across, down]) if (across, down) in found else None for across in xs] for down in ys]
+    return {"figure": figure.replace("_", " "), "x": x, "y": y, "xs": xs, "ys": ys, "cells": cells}
+
+
+def _setting(value: object) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _points(details: RunDetails) -> None:
@@ -168,7 +178,7 @@ def _points(details: RunDetails) -> None:
         "Points", [*details.over, *(f">{each.replace('_', ' ')}" for each in figures)], "Nothing was tried yet."
     )
     sheet.show([
-        row(place, *(str(each.get(name)) for name in details.over),
+        row(place, *(_setting(each.get(name)) for name in details.over),
             *(_written(name, each.get(name)) for name in figures))
         for place, each in enumerate(details.points[:_MOST_POINTS])
     ])  # fmt: skip

@@ -66,12 +66,17 @@ class Page:
         ui.context.client.on_delete(topic.follow(tell, fail))
 
 
+def tell(words: str) -> None:
+    """Show words for some seconds, over the page."""
+    ui.notify(words, color="dark", multi_line=True, close_button="Close", timeout=10_000)
+
+
 async def attempt(act: Callable[[], Any]) -> bool:
     """Do something for the person, and say what was wrong when it is refused; return whether it was done."""
     try:
         await act()
     except EscapementError as error:
-        ui.notify(str(error), type="negative", multi_line=True, close_button="Close", timeout=10_000)
+        tell(str(error))
         return False
     return True
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from nicegui import html, ui
+from nicegui import html
 
 from escapement.errors import InvalidInput
 from escapement.web.backtests import RunKind, RunWish
 from escapement.web.pages.fields import button, select, text
-from escapement.web.pages.frame import Page, attempt, panel
+from escapement.web.pages.frame import Page, attempt, panel, tell
 
 _KINDS: Final = {"backtest": "backtest", "sweep": "sweep over settings"}
 _METHODS: Final = {"grid": "every point", "random": "points by chance", "optuna": "optuna"}
@@ -30,7 +30,7 @@ def run_form(page: Page) -> None:
     async def start() -> None:
         async def begin() -> None:
             begun = await page.site.parts.backtests.start(page.visitor, wish_of(given))
-            ui.notify(f"{begun.name} {begun.state}", type="positive")
+            tell(f"{begun.name} is {begun.state}.")
 
         await attempt(begin)
 
