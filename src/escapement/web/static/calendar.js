@@ -25,7 +25,8 @@ export default {
         if (!weeks.has(monday)) weeks.set(monday, { label: monday.slice(5), days: Array(5).fill(null) });
         weeks.get(monday).days[Math.min(place, 4)] = each;
       }
-      return [...weeks.values()];
+      const rows = Math.max(...[...weeks.values()].map(({ days }) => days.findLastIndex(Boolean) + 1));
+      return [...weeks.values()].map(({ label, days }) => ({ label, days: days.slice(0, rows) }));
     },
   },
 };
