@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -19,6 +20,8 @@ from escapement.logs import configure_logging, redact
 from escapement.settings import Settings
 
 _KILL_AFTER_S: Final = 10.0
+# What trades goes first where both want the processor.
+_NICE: Final = 5
 _ADDRESS, _FAULT = "address", "fault"
 
 
@@ -97,6 +100,7 @@ def _end(process: SpawnProcess) -> None:
 
 def _child(settings: Settings, theirs: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    os.nice(_NICE)
     configure_logging(settings.logging.level, settings.logging.format)
     try:
         asyncio.run(_serve(settings, theirs))
