@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from nicegui import app as pages_app
 from nicegui import ui
 
@@ -58,9 +59,11 @@ def create_app(
     app.mount(PREFIX, api(parts, audit))
     pages.register(parts)
     pages_app.storage.path = settings.data_dir / "dashboard"
+    # Tailwind would watch every change of a page, and slow its opening; compressing harder costs more than it saves.
     ui.run_with(
         app, title="Escapement", dark=None, storage_secret=sessions.secret_for("pages"), show_welcome_message=False,
-        session_middleware_kwargs={"same_site": "strict"},
+        session_middleware_kwargs={"same_site": "strict"}, tailwind=False,
+        gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=1_000, compresslevel=4),
     )  # fmt: skip
     app.add_middleware(Gate, settings=chosen, passwords=passwords, sessions=sessions)
     return app
