@@ -17,7 +17,7 @@ def program(folder: Path, *arguments: str, **variables: str) -> Iterator[subproc
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "escapement", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-        env={**plain, "ESCAPEMENT_DATA_DIR": str(folder / "data"), **variables},
+        env={**plain, "ESCAPEMENT_DATA_DIR": str(folder / "data"), "ESCAPEMENT_DASHBOARD__PORT": "0", **variables},
     )  # fmt: skip
     try:
         yield process

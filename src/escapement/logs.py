@@ -74,7 +74,7 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Libraries speak only when something is wrong, except when everything is asked for.
-    for name in ("alembic", "sqlalchemy", "asyncio", "aiohttp", "asyncpg", "stamina"):
+    for name in ("alembic", "sqlalchemy", "asyncio", "aiohttp", "asyncpg", "stamina", "uvicorn", "nicegui"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     sys.excepthook = _log_crash
 

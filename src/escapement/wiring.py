@@ -22,6 +22,7 @@ from escapement.services.comparison import CompareParams
 from escapement.services.coordinate import CHANNELS as SIGNALS
 from escapement.services.coordinate import CoordinateParams, Coordination
 from escapement.services.freeze import FreezeParams
+from escapement.services.growing import tell_of_growing_bars
 from escapement.services.history import MOST_BARS
 from escapement.services.ingest import Ingestion, IngestParams
 from escapement.services.lane import AnalyzeParams, Planned
@@ -31,7 +32,7 @@ from escapement.services.roll import Roll, RollParams
 from escapement.services.workers import Workers
 from escapement.settings import AnalyzerSettings, ContractSettings, Settings
 from escapement.storage import DBHandler, open_database
-from escapement.storage.analysis import AnalysisStore
+from escapement.storage.analysis import AnalysisStore, KeptSignal
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.history import DownloadStore
@@ -168,7 +169,15 @@ async def ingestion(
             client, settings.gateway.endpoints().market_hub_url, list(calendars), params=hub, recorder=frames
         )
         history = GatewayHistory(client, calendars, MOST_BARS)
-        yield Ingestion(feed, store, calendars, timeframes, history, ingest_params(settings, state_name=state_name))
+        made = Ingestion(feed, store, calendars, timeframes, history, ingest_params(settings, state_name=state_name))
+        telling = asyncio.create_task(
+            tell_of_growing_bars(made, list(calendars), timeframes, store.tell_forming), name="growing"
+        )
+        try:
+            yield made
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -349,6 +358,27 @@ def coordination(settings: Settings, database: DBHandler, params: CoordinatePara
         calendar_of,
         params or CoordinateParams(chosen.poll_seconds, chosen.patience_seconds),
     )  # fmt: skip
+
+
+async def unheard(settings: Settings, database: DBHandler, signal: KeptSignal) -> str:
+    """Say why no rule was asked about a signal.
+
+    Raises:
+        ConfigurationError: contracts, analyzers or rules of the settings cannot be used.
+        StorageError: the database does not answer.
+    """
+    if signal.superseded_ns is not None:
+        return "bars were revised before it could be weighed, and it no longer held"
+    service = coordination(settings, database)
+    keys = [key for key in await service.plan() if key.contract_id == signal.key.contract_id]
+    if signal.key not in keys:
+        return "the coordinator does not listen to it: the settings do not name its contract or analyzer as they are"
+    await service.store.open(settings.coordinator.name, signal.key.contract_id)
+    given = await service.store.read(
+        settings.coordinator.name, signal.key.contract_id, keys, most=1,
+        patience_s=settings.coordinator.patience_seconds,
+    )  # fmt: skip
+    return given.waits or "it has not been weighed yet; is escapement coordinate running?"
 
 
 def download_store(database: DBHandler) -> DownloadStore:

@@ -222,6 +222,11 @@ def deal_params(settings: Settings) -> DealParams:
     )  # fmt: skip
 
 
+def account_of(settings: Settings, account: str | None = None) -> str:
+    """Return whose records are meant: the account named, else that of the settings."""
+    return _name(settings, settings.execution.mode) if account is None else account
+
+
 def _name(settings: Settings, mode: str) -> str:
     """Return the name under which an account's records are kept; paper and live never share one."""
     return settings.execution.account or "" if mode == "live" else PAPER

@@ -47,6 +47,7 @@ def test_the_demo_stores_bars_of_every_timeframe_and_a_second_one_adds_none(tmp_
     assert first.returncode == 0, first.stderr
     assert "3,556 bars" in first.stdout
     assert "3,556 were new" in first.stdout
+    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+$", first.stdout, re.MULTILINE)
     assert str(tmp_path / "postgres") in first.stdout
     signals, decisions = re.findall(
         r"^([\d,]+) (?:signals|decisions) \(.*\), ([\d,]+) of them new", first.stdout, re.MULTILINE

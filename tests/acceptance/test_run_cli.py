@@ -22,7 +22,7 @@ from escapement.storage.health import HealthStore, ServiceHealth
 from programs import program, venue_variables, wait_for
 
 MES = "CON.F.US.MES.M25"
-NAMES = ["analyze", "coordinate", "execute", "ingest"]
+NAMES = ["analyze", "coordinate", "dashboard", "execute", "ingest"]
 
 
 def escapement(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -118,7 +118,8 @@ def test_settings_of_every_service_are_refused_before_anything_starts(tmp_path: 
     assert not (tmp_path / "data").exists()
     answer = escapement(tmp_path, "run", "--services", "ingest,trade")
     assert answer.returncode == 2
-    assert "run.services.1 'trade': should be 'ingest', 'analyze', 'coordinate' or 'execute'" in answer.stderr
+    known = "'ingest', 'analyze', 'coordinate', 'execute' or 'dashboard'"
+    assert f"run.services.1 'trade': should be {known}" in answer.stderr
 
 
 def test_a_database_that_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def trading(folder: Path, url: str, base: str, run: int) -> Iterator[subprocess.
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("ESCAPEMENT_", "DATABASE_"))}
     own = {
         "DATABASE_URL": url, "ESCAPEMENT_SETTINGS": str(folder / "settings.yaml"), "PROJECTX_USERNAME": "demo",
-        "PROJECTX_API_KEY": "demo-key-0001",
+        "PROJECTX_API_KEY": "demo-key-0001", "ESCAPEMENT_RUN__SERVICES": "ingest,analyze,coordinate,execute",
     }  # fmt: skip
     log = folder / f"run{run}.log"
     with log.open("wb") as output:

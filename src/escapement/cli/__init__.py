@@ -76,6 +76,7 @@ from escapement.cli import (  # noqa: E402
     completeness,  # noqa: F401
     config,  # noqa: F401
     coordinate,  # noqa: F401
+    dashboard,  # noqa: F401
     db,  # noqa: F401
     decisions,  # noqa: F401
     demo,  # noqa: F401

@@ -31,20 +31,13 @@ class Books:
     contracts: dict[str, Contract]
 
 
-def account_of(settings: Settings, account: str | None) -> str:
-    """Return whose records are meant: the account named, else that of the settings."""
-    if account is not None:
-        return account
-    return settings.execution.account or "" if settings.execution.mode == "live" else wiring_execution.PAPER
-
-
 async def books(settings: Settings, account: str | None) -> Books:
     """Read all fills of an account.
 
     Raises:
         EscapementError: it was never traded here, or the database does not answer.
     """
-    name = account_of(settings, account)
+    name = wiring_execution.account_of(settings, account)
     async with wiring.database(settings) as database:
         store = ExecutionStore(database)
         if await store.account(name) is None:

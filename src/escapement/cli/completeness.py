@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
@@ -17,17 +16,13 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.spans import From, Span, To
 from escapement.cli.tables import print_table
-from escapement.model import NS_PER_SECOND, SessionCalendar, Timeframe
-from escapement.moments import iso_from_ns, ns_from_datetime
+from escapement.model import SessionCalendar, Timeframe
+from escapement.moments import iso_from_ns
 from escapement.settings import ContractSettings, Settings
 from escapement.storage import DBHandler
-from escapement.storage.completeness import SessionCompleteness, observed
+from escapement.storage.completeness import SessionCompleteness, decided_stretch, steps
 from escapement.storage.completeness import completeness as known_of
 
-_WEEK_NS = 7 * 86_400 * NS_PER_SECOND
-# A bar that has just ended is on its way: its market is quiet, its state is not saved, its transaction runs.
-_ON_THE_WAY_NS = 60 * NS_PER_SECOND
-_SESSIONS_AT_ONCE = 30
 _STRETCHES_SHOWN = 20
 _COUNTS = ("expected", "live", "history", "empty", "unknown")
 
@@ -93,9 +88,11 @@ async def _look(
             periods = each.calendar.sessions_of_whole_months(each.begin_ns, each.end_ns)
             await database.set_periods(each.contract_id, periods)
         found: list[SessionCompleteness] = []
-        steps = [(each, *step) for each in asked for step in _steps(each, timeframes)]
+        todo = [
+            (each, *step) for each in asked for step in steps(each.calendar, timeframes, each.begin_ns, each.end_ns)
+        ]
         for each, timeframe, begin_ns, end_ns in track(
-            steps, "looking", console=console, transient=True, disable=not console.is_terminal
+            todo, "looking", console=console, transient=True, disable=not console.is_terminal
         ):
             found += await known_of(database, each.contract_id, timeframe, begin_ns, end_ns)
     order = list(calendars)
@@ -103,30 +100,7 @@ async def _look(
 
 
 async def _ask(database: DBHandler, contract_id: str, calendar: SessionCalendar, span: Span) -> _Asked:
-    """Settle the stretch: it ends where intervals are decided, and begins a week before unless the user says when."""
-    begin_ns, end_ns = span.within(calendar)
-    seen = await observed(database, contract_id)
-    decided_ns = (ns_from_datetime(datetime.now(UTC)) - _ON_THE_WAY_NS) // NS_PER_SECOND * NS_PER_SECOND
-    if seen is not None:
-        decided_ns = max(decided_ns, seen[1])  # a simulated market may be ahead of our clock
-    end_ns = decided_ns if end_ns is None else min(end_ns, decided_ns)
-    if begin_ns is None:
-        begin_ns = end_ns - _WEEK_NS
-        if seen is not None and seen[0] < end_ns:
-            begin_ns = max(begin_ns, seen[0])
-    return _Asked(contract_id, calendar, begin_ns, max(begin_ns, end_ns))
-
-
-def _steps(asked: _Asked, timeframes: Sequence[Timeframe]) -> Iterator[tuple[Timeframe, int, int]]:
-    """Divide a long stretch between sessions, so that no query takes long; longer bars are few, and span sessions."""
-    sessions = asked.calendar.sessions_between(asked.begin_ns, asked.end_ns)
-    for timeframe in timeframes:
-        if not timeframe.is_intraday:
-            yield timeframe, asked.begin_ns, asked.end_ns
-            continue
-        for first in range(0, len(sessions), _SESSIONS_AT_ONCE):
-            group = sessions[first : first + _SESSIONS_AT_ONCE]
-            yield timeframe, max(asked.begin_ns, group[0].open_ns), min(asked.end_ns, group[-1].close_ns)
+    return _Asked(contract_id, calendar, *await decided_stretch(database, contract_id, *span.within(calendar)))
 
 
 def _totals(found: Sequence[SessionCompleteness]) -> dict[str, int]:

@@ -12,6 +12,7 @@ import yaml
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.settings import load_settings_with_origins
+from escapement.web import process
 
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
@@ -36,6 +37,8 @@ def check(context: typer.Context) -> None:
     """Say whether the settings can be used; faults are named, one a line, with exit code 2."""
     settings = settings_of(context)
     wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
+    if "dashboard" in settings.run.services:
+        process.check(settings)
     named = [contract.id for contract in settings.contracts]
     contracts = ", ".join(named + [f"the front of {product.code}" for product in settings.products]) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")

@@ -127,7 +127,7 @@ def why_not(
         if not signals:
             raise InvalidInput(f"--signal {signal}: there is no such signal; see escapement signals list")
         notes = await store.notes(signal_id=signal)
-        return signals[0], notes, "" if notes else await _unheard(settings, database, signals[0])
+        return signals[0], notes, "" if notes else await wiring.unheard(settings, database, signals[0])
 
     found, notes, unheard = _read(settings, find)
     if json:
@@ -152,22 +152,6 @@ def why_not(
         else:
             typer.echo(f"\nIt led to decision {note.decision_id[:_SHORT]}: escapement decisions why "
                        f"{note.decision_id[:_SHORT]}")  # fmt: skip
-
-
-async def _unheard(settings: Settings, database: DBHandler, signal: KeptSignal) -> str:
-    """Say why no rule was asked about a signal."""
-    if signal.superseded_ns is not None:
-        return "bars were revised before it could be weighed, and it no longer held"
-    service = wiring.coordination(settings, database)
-    keys = [key for key in await service.plan() if key.contract_id == signal.key.contract_id]
-    if signal.key not in keys:
-        return "the coordinator does not listen to it: the settings do not name its contract or analyzer as they are"
-    await service.store.open(settings.coordinator.name, signal.key.contract_id)
-    given = await service.store.read(
-        settings.coordinator.name, signal.key.contract_id, keys, most=1,
-        patience_s=settings.coordinator.patience_seconds,
-    )  # fmt: skip
-    return given.waits or "it has not been weighed yet; is escapement coordinate running?"
 
 
 def _read(settings: Settings, find: Callable[[DBHandler], Awaitable[_Found]]) -> _Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -20,14 +21,16 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.cli.simulate import BARS_HELP, TRADES_HELP, replayed
+from escapement.errors import EscapementError
 from escapement.model import Action, Trade
 from escapement.moments import iso_from_ns
 from escapement.services.ingest import Ingestion
-from escapement.settings import ContractSettings, DatabaseSettings, GatewaySettings, Settings
+from escapement.settings import ContractSettings, DashboardSettings, DatabaseSettings, GatewaySettings, Settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore
 from escapement.storage.coordination import CoordinationStore
+from escapement.web.process import serve_in_child
 
 _REFRESH_S = 0.25
 _PLAIN: Any = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0)}
@@ -46,24 +49,32 @@ def demo(
     speed: Annotated[float, typer.Option(help="Virtual seconds a second; 0 is as quick as possible.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the invented session.")] = 1,
     calendar: Annotated[str | None, typer.Option(help="Trading sessions; else by product.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on serving the dashboard until Ctrl-C.")] = False,
 ) -> None:
     """Stream a session from a simulated gateway to bars, signals and decisions; --trades and --bars replay files."""
     settings = settings_of(context, logging={"level": "warning"})
     stream = replayed(trades or [], bars or [], contract or [], "2025-03-17", 15.0, seed, calendar)
     contracts = sorted({trade.contract_id for trade in stream})
     config = SimulatorConfig(contracts, speed=speed or None, audience="always", calendar=calendar)
-    asyncio.run(_demo(settings, config, stream))
+    asyncio.run(_demo(settings, config, stream, keep=keep))
 
 
-async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade]) -> None:
+async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade], *, keep: bool) -> None:
     async with Simulator(config, stream) as simulator:
         own = _pointed_at(simulator, settings, config)
         # State is not kept: the next demonstration begins with the same session again.
         async with (
             wiring.database(own, more_connections=2) as database,
             wiring.ingestion(own, database, state_name=None) as ingestion,
+            _dashboard(own) as shown,
         ):
-            stop_on_signals(ingestion.stop)
+            stopping = asyncio.Event()
+
+            def stop() -> None:
+                ingestion.stop()
+                stopping.set()
+
+            stop_on_signals(stop)
             seen = await _Seen.of(database, own)
             started = time.monotonic()
             beside = [
@@ -78,6 +89,42 @@ async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade]
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
             await _summarize(database, ingestion, own, seen, time.monotonic() - started)
+            if keep and not stopping.is_set():
+                typer.echo("The dashboard goes on until Ctrl-C.")
+                stopped = asyncio.create_task(stopping.wait())
+                await asyncio.wait((stopped, shown), return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+
+
+@asynccontextmanager
+async def _dashboard(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve the dashboard meanwhile, for this machine; the demonstration does not hang on it."""
+    stopping = asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            await serve_in_child(settings, stopping, lambda address: typer.echo(f"dashboard: {address}"))
+        except EscapementError as error:
+            typer.echo(f"no dashboard: {error}", err=True)
+
+    serving = asyncio.create_task(serve(), name="dashboard")
+    try:
+        yield serving
+    finally:
+        stopping.set()
+        await serving
+
+
+def _dashboard_here(chosen: DashboardSettings) -> DashboardSettings:
+    """Return settings of a dashboard for this machine alone, on another port where the chosen one is taken."""
+    here = {"host": "127.0.0.1", "names": (), "proxies": ()}
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", chosen.port))
+        except OSError:
+            return chosen.model_copy(update={**here, "port": 0})
+    return chosen.model_copy(update=here)
 
 
 @asynccontextmanager
@@ -107,7 +154,8 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
         update={
             "gateway": gateway,
             "database": DatabaseSettings(),
-            "contracts": [ContractSettings(id=each, calendar=config.calendar) for each in config.contract_ids],
+            "dashboard": _dashboard_here(settings.dashboard),
+            "contracts": tuple(ContractSettings(id=each, calendar=config.calendar) for each in config.contract_ids),
             "products": (),
             "ingest": settings.ingest.model_copy(update={"clock": "stream"}),
             "analyzers": settings.analyzers.model_copy(

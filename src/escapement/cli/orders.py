@@ -8,9 +8,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from escapement import wiring
+from escapement import wiring, wiring_execution
 from escapement.cli import app, settings_of
-from escapement.cli.accounts import Account, Json, account_of, short_time
+from escapement.cli.accounts import Account, Json, short_time
 from escapement.cli.tables import print_table
 from escapement.core.execution import OrderNote
 from escapement.moments import iso_from_ns, ns_from_iso
@@ -32,7 +32,9 @@ def orders(
 
     async def find(settings: Settings) -> list[OrderNote]:
         async with wiring.database(settings) as database:
-            return await ExecutionStore(database).orders(account_of(settings, account), working=open, since_ns=since_ns)
+            return await ExecutionStore(database).orders(
+                wiring_execution.account_of(settings, account), working=open, since_ns=since_ns
+            )
 
     found = asyncio.run(find(settings))
     if json:

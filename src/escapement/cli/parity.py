@@ -9,11 +9,11 @@ import orjson
 import typer
 from rich.console import Console
 
-from escapement import wiring, wiring_backtest
+from escapement import wiring, wiring_backtest, wiring_execution
 from escapement.backtest.parity import Comparison, Live, LiveDecision, LiveSignal, Taken, by_cause, compare
 from escapement.backtest.run import Outcome
 from escapement.cli import app, settings_of
-from escapement.cli.accounts import Account, Books, Json, account_of, short_time
+from escapement.cli.accounts import Account, Books, Json, short_time
 from escapement.cli.spans import From, Span, To
 from escapement.cli.tables import print_table
 from escapement.cli.trades import round_trips
@@ -47,7 +47,7 @@ def parity(
     if from_ns is None or to_ns is None:
         raise InvalidInput("--from and --to are needed; name the stretch to compare")
     with Console(stderr=True).status("trading it again"):
-        found, causes = asyncio.run(_compare(settings, account_of(settings, account), from_ns, to_ns))
+        found, causes = asyncio.run(_compare(settings, wiring_execution.account_of(settings, account), from_ns, to_ns))
     if json:
         plain = [{**asdict(each), "at": iso_from_ns(each.at_ns)} for each in found.differences]
         told = {"compared": found.compared, "causes": causes, "differences": plain}

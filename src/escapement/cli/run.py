@@ -14,18 +14,17 @@ import typer
 from pydantic import SecretStr
 
 from escapement import wiring
-from escapement.cli import analyze, app, coordinate, execute, ingest, settings_of
+from escapement.cli import analyze, app, coordinate, dashboard, execute, ingest, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import ConfigurationError, EscapementError
 from escapement.logs import redact
 from escapement.services.supervise import Service, SuperviseParams, Supervisor
 from escapement.settings import Settings
 from escapement.storage import database_url
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HEARTBEAT_S, HealthStore, ServiceHealth
 
 log = structlog.get_logger(service="supervise")
 
-HEARTBEAT_S = 3.0
 _LAST_WORD_S = 3.0
 
 
@@ -43,6 +42,7 @@ RUNNABLE = {
     "analyze": Runnable(analyze.check, analyze.serve),
     "coordinate": Runnable(coordinate.check, coordinate.serve),
     "execute": Runnable(execute.check, execute.serve),
+    "dashboard": Runnable(dashboard.check, dashboard.serve),
 }
 
 

@@ -10,14 +10,10 @@ import typer
 
 from escapement import wiring
 from escapement.cli import app, settings_of
-from escapement.cli.run import HEARTBEAT_S
 from escapement.cli.tables import print_table
 from escapement.moments import datetime_from_ns, iso_from_ns
 from escapement.settings import Settings
-from escapement.storage.health import HealthStore, ServiceHealth
-
-_SILENT_S = 5 * HEARTBEAT_S
-_WELL = "starting", "running", "stopping", "stopped"
+from escapement.storage.health import ALIVE_S, HealthStore, ServiceHealth, is_well, state_seen
 
 
 @app.command()
@@ -28,7 +24,7 @@ def services(context: typer.Context, json: Annotated[bool, typer.Option("--json"
     if json:
         plain = [
             {
-                "service": each.service, "state": _state(each), "since": iso_from_ns(each.since_ns),
+                "service": each.service, "state": state_seen(each), "since": iso_from_ns(each.since_ns),
                 "restarts": each.restarts, "error": each.error or None, "process": each.process,
                 "silent_s": round(each.silent_s, 1),
             }
@@ -42,22 +38,17 @@ def services(context: typer.Context, json: Annotated[bool, typer.Option("--json"
             ["service", "state", "since", "restarts", "process", "last error"],
             [
                 (
-                    each.service, _state(each), f"{datetime_from_ns(each.since_ns):%Y-%m-%d %H:%M:%S}Z", each.restarts,
-                    each.process, each.error,
+                    each.service, state_seen(each), f"{datetime_from_ns(each.since_ns):%Y-%m-%d %H:%M:%S}Z",
+                    each.restarts, each.process, each.error,
                 )
                 for each in found
             ],
             wrapped="last error",
         )  # fmt: skip
-    if any(_state(each) not in _WELL for each in found):
+    if any(not is_well(each) for each in found):
         raise typer.Exit(1)
-
-
-def _state(each: ServiceHealth) -> str:
-    has_ended = each.state in {"stopped", "failed"}
-    return each.state if has_ended or each.silent_s < _SILENT_S else f"silent for {each.silent_s:.0f} s"
 
 
 async def _services(settings: Settings) -> list[ServiceHealth]:
     async with wiring.database(settings) as database:
-        return await HealthStore(database).services(_SILENT_S)
+        return await HealthStore(database).services(ALIVE_S)

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from escapement.errors import ConfigurationError
 from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
+from escapement.settings.dashboard import DashboardSettings
 from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "BacktestSettings",
     "ContractSettings",
     "CoordinatorSettings",
+    "DashboardSettings",
     "DatabaseSettings",
     "ExecutionSettings",
     "GatewaySettings",
@@ -67,7 +69,16 @@ __all__ = [
 
 _DEFAULT_FILE = Path("config/settings.yaml")
 _DOTENV = Path(".env")
-_LISTS = "contracts.", "run.services.", "products.", "timeframes.", "analyzers.run.", "coordinator."
+_LISTS = (
+    "contracts.",
+    "run.services.",
+    "dashboard.names.",
+    "dashboard.proxies.",
+    "products.",
+    "timeframes.",
+    "analyzers.run.",
+    "coordinator.",
+)
 
 
 def load_settings(file: Path | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

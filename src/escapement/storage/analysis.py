@@ -7,9 +7,10 @@ Commits follow one another under a lock, so that ``signal_id`` grows in the orde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -170,7 +171,7 @@ class AnalysisStore:
             rows = await self._pool.fetch(
                 _SIGNALS, contracts, names, analyzers, signal_types, _moment(from_ns), _moment(to_ns), superseded, most
             )
-        return [_kept_signal(row) for row in rows]
+        return [kept_signal(row) for row in rows]
 
 
 def _key_columns(keys: Sequence[AnalyzerKey]) -> tuple[list[object], ...]:
@@ -233,7 +234,7 @@ def _instance(row: asyncpg.Record) -> Instance:
     return Instance(row["instance_id"], _key(row), progress, _ns(row["first_timestamp"]), row["step"], row["fault"])
 
 
-def _key(row: asyncpg.Record) -> AnalyzerKey:
+def _key(row: Mapping[str, Any]) -> AnalyzerKey:
     return AnalyzerKey(
         row["analyzer_id"],
         row["analyzer_version"],
@@ -243,7 +244,8 @@ def _key(row: asyncpg.Record) -> AnalyzerKey:
     )
 
 
-def _kept_signal(row: asyncpg.Record) -> KeptSignal:
+def kept_signal(row: Mapping[str, Any]) -> KeptSignal:
+    """Return the signal of a row of ``detected_signals``."""
     return KeptSignal(
         row["signal_id"], _key(row), row["signal_type"], ns_from_datetime(row["timestamp"]),
         ns_from_datetime(row["trigger_timestamp"]), ns_from_datetime(row["known_at"]), row["signal_price"], row["rule"],

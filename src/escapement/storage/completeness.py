@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import asyncpg
 
-from escapement.model import Gap, GapCause, Timeframe
+from escapement.model import NS_PER_SECOND, Gap, GapCause, SessionCalendar, Timeframe
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
 from escapement.storage.database import DBHandler
@@ -19,6 +20,10 @@ _GAP_CONTRACTS = queries.load("gap_contracts")
 _GAPS_BETWEEN = queries.load("gaps_between")
 # Compiling the query takes far longer than running it, but the planner thinks otherwise.
 _WITHOUT_JIT = "SET LOCAL jit = off"
+_WEEK_NS = 7 * 86_400 * NS_PER_SECOND
+# A bar that has just ended is on its way: its market is quiet, its state is not saved, its transaction runs.
+_ON_THE_WAY_NS = 60 * NS_PER_SECOND
+_SESSIONS_AT_ONCE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,42 @@ async def observed(database: DBHandler, contract_id: str) -> tuple[int, int] | N
     if row is None or row["begins_at"] is None:
         return None
     return ns_from_datetime(row["begins_at"]), ns_from_datetime(row["ends_at"])
+
+
+async def decided_stretch(
+    database: DBHandler, contract_id: str, begin_ns: int | None, end_ns: int | None
+) -> tuple[int, int]:
+    """Return the stretch to look at (UTC): it ends where intervals are decided at the latest.
+
+    Without a begin it begins a week before its end, or with what was first observed.
+
+    Raises:
+        StorageError: the database does not answer or refuses.
+    """
+    seen = await observed(database, contract_id)
+    decided_ns = (ns_from_datetime(datetime.now(UTC)) - _ON_THE_WAY_NS) // NS_PER_SECOND * NS_PER_SECOND
+    if seen is not None:
+        decided_ns = max(decided_ns, seen[1])  # a simulated market may be ahead of our clock
+    end_ns = decided_ns if end_ns is None else min(end_ns, decided_ns)
+    if begin_ns is None:
+        begin_ns = end_ns - _WEEK_NS
+        if seen is not None and seen[0] < end_ns:
+            begin_ns = max(begin_ns, seen[0])
+    return begin_ns, max(begin_ns, end_ns)
+
+
+def steps(
+    calendar: SessionCalendar, timeframes: Sequence[Timeframe], begin_ns: int, end_ns: int
+) -> Iterator[tuple[Timeframe, int, int]]:
+    """Divide a long stretch between sessions, so that no query takes long; longer bars are few, and span sessions."""
+    sessions = calendar.sessions_between(begin_ns, end_ns)
+    for timeframe in timeframes:
+        if not timeframe.is_intraday:
+            yield timeframe, begin_ns, end_ns
+            continue
+        for first in range(0, len(sessions), _SESSIONS_AT_ONCE):
+            group = sessions[first : first + _SESSIONS_AT_ONCE]
+            yield timeframe, max(begin_ns, group[0].open_ns), min(end_ns, group[-1].close_ns)
 
 
 async def contracts_with_gaps(database: DBHandler) -> list[str]:

@@ -20,7 +20,7 @@ from escapement.core.coordination import Given, Remark, Standing, VoiceKey
 from escapement.model import Action, Decision, HeardSignal, Signal, Timeframe
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
-from escapement.storage.analysis import KeptSignal, _kept_signal, _key_columns, _moment
+from escapement.storage.analysis import KeptSignal, _key_columns, _moment, kept_signal
 from escapement.storage.database import DBHandler
 from escapement.storage.failures import translated
 
@@ -136,14 +136,16 @@ class CoordinationStore:
         to_ns: int | None = None,
         most: int | None = None,
         beginning: str | None = None,
+        coordinator: str | None = None,
+        rule: str | None = None,
     ) -> list[KeptDecision]:
         """Return the newest decisions known in ``[from_ns, to_ns)``, oldest of them first; None asks for all.
 
-        ``beginning``: how their ids begin.
+        ``beginning``: how their ids begin; ``rule``: which spoke.
         """
         with translated():
             rows = await self._pool.fetch(
-                _DECISIONS, contracts, actions, _moment(from_ns), _moment(to_ns), most, beginning
+                _DECISIONS, contracts, actions, _moment(from_ns), _moment(to_ns), most, beginning, coordinator, rule
             )
         return [_kept_decision(row) for row in rows]
 
@@ -162,7 +164,7 @@ class CoordinationStore:
     async def signals(self, *, signal_ids: Sequence[int] = (), decision_id: str | None = None) -> list[KeptSignal]:
         """Return signals by their numbers, and those that led to a decision."""
         with translated():
-            return [_kept_signal(row) for row in await self._pool.fetch(_SIGNALS, signal_ids, decision_id)]
+            return [kept_signal(row) for row in await self._pool.fetch(_SIGNALS, signal_ids, decision_id)]
 
 
 @dataclass(frozen=True, slots=True)

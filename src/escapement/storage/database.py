@@ -11,7 +11,7 @@ from typing import Self
 import asyncpg
 import orjson
 
-from escapement.model import Bar, BarSource, Coverage, Gap, GapCause, Session, Timeframe, TimeframeUnit
+from escapement.model import Bar, BarSource, Coverage, FormingBar, Gap, GapCause, Session, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
 from escapement.storage.failures import connecting, translated
@@ -41,6 +41,9 @@ _BETWEEN = queries.load("bars_between")
 _COUNTS = queries.load("bar_counts")
 _LOAD_STATE = queries.load("load_state")
 _SAVE_STATE = queries.load("save_state")
+_TELL_FORMING = queries.load("tell_forming")
+# The channel on which whoever looks is told of growing bars.
+FORMING = "forming_bars"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,26 @@ class DBHandler:
                     rows = [tuple(row) for row in await statement.fetch()]
                 await connection.reset()  # the statement may have been a SET
             return names, rows
+
+    async def tell_forming(self, contract_id: str, bars: Sequence[FormingBar]) -> None:
+        """Tell those who listen on ``FORMING`` of a contract's growing bars; nothing is stored."""
+        told = {
+            str(bar.timeframe): [
+                bar.start_ns,
+                bar.end_ns,
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                bar.volume,
+                bar.whole,
+            ]
+            for bar in bars
+        }
+        as_of_ns = max(bar.as_of_ns for bar in bars)
+        text = orjson.dumps({"contract_id": contract_id, "as_of_ns": as_of_ns, "bars": told}).decode()
+        with translated():
+            await self._pool.execute(_TELL_FORMING, text)
 
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name``, or None."""

@@ -10,6 +10,10 @@ from escapement.storage import queries
 from escapement.storage.database import DBHandler
 from escapement.storage.failures import translated
 
+# How often each process tells of its services, and after how many seconds without a word it counts as silent.
+HEARTBEAT_S = 3.0
+ALIVE_S = 5 * HEARTBEAT_S
+_WELL = "starting", "running", "stopping", "stopped"
 _PUT = queries.load("put_health")
 _HEALTH = queries.load("health")
 
@@ -25,6 +29,17 @@ class ServiceHealth:
     error: str
     process: str = ""
     silent_s: float = 0.0
+
+
+def state_seen(health: ServiceHealth) -> str:
+    """Return how a service stands for who looks from elsewhere: a process that no longer speaks is silent."""
+    has_ended = health.state in {"stopped", "failed"}
+    return health.state if has_ended or health.silent_s < ALIVE_S else f"silent for {health.silent_s:.0f} s"
+
+
+def is_well(health: ServiceHealth) -> bool:
+    """Whether a service is as it should be."""
+    return state_seen(health) in _WELL
 
 
 class HealthStore:

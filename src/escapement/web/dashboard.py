@@ -1,0 +1,112 @@
+"""Serving the dashboard until it is asked to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+
+from escapement import wiring
+from escapement.errors import EscapementError
+from escapement.settings import DashboardSettings, Settings
+from escapement.web.app import create_app, make_parts
+from escapement.web.process import check
+from escapement.web.security.sessions import Sessions, signing_key
+
+log = structlog.get_logger(service="dashboard")
+
+_GRACE_S = 3
+# The doorbells of pages and readings, and a few calls at once besides what the settings say.
+_CONNECTIONS = 4
+_MOST_AT_ONCE = 500  # requests and web sockets; beyond that the answer is 503
+
+
+def listen(settings: DashboardSettings) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        EscapementError: the address is taken, or not one of this machine.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        # Only of sockets that say they are TCP does asyncio send small answers at once, not after 40 ms.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(128)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise EscapementError(
+            f"dashboard.host {settings.host!r}, dashboard.port {settings.port}: {error.strerror or error}; name another"
+        ) from error
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the program around it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Serve until ``stopping``; call ``ready`` with the address once requests are answered.
+
+    Raises:
+        EscapementError: the database, the address or a setting stands in the way.
+    """
+    check(settings)
+    with contextlib.closing(listen(settings.dashboard)) as listening:
+        async with wiring.database(settings, more_connections=_CONNECTIONS) as database:
+            chosen, address = settings.dashboard, address_of(listening)
+            sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
+            parts = make_parts(settings, database, sessions)
+            await parts.reading.prepare()
+            app = create_app(settings, database, parts, sessions, lambda: ready(address))
+            server = _Server(_config(chosen, app))
+            beside = [
+                asyncio.create_task(parts.reading.listen(parts.doorbell), name="forming"),
+                asyncio.create_task(_stop(server, stopping), name="stop"),
+            ]
+            log.info("dashboard_started", address=address)
+            try:
+                await server.serve(sockets=[listening])
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+                await parts.backtests.aclose()
+            log.info("dashboard_stopped")
+    if not stopping.is_set():
+        raise EscapementError("the dashboard's server ended by itself; its log says why")
+
+
+def _config(chosen: DashboardSettings, app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, lifespan="on",  # type: ignore[arg-type] # ASGI
+        proxy_headers=bool(chosen.proxies), forwarded_allow_ips=list(chosen.proxies), ws_max_size=1_048_576,
+        timeout_graceful_shutdown=_GRACE_S, limit_concurrency=_MOST_AT_ONCE, h11_max_incomplete_event_size=65_536,
+    )  # fmt: skip
+
+
+async def _stop(server: uvicorn.Server, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    server.should_exit = True

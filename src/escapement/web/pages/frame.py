@@ -1,0 +1,155 @@
+"""What every page has: navigation, kill switch, the person's choices, and word of a database that does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from fastapi import Request
+from nicegui import html, ui
+
+from escapement import __version__
+from escapement.errors import EscapementError
+from escapement.web.pages.components import STATIC, KillSwitch, Preferences, ms
+from escapement.web.pages.live import Hub, Topic
+from escapement.web.parts import Parts
+from escapement.web.reading.now import Now
+from escapement.web.visitor import Visitor, visitor_of
+
+PAGES: Final = {
+    "/": "Chart", "/now": "Now", "/why": "Why", "/data": "Data", "/system": "System", "/backtests": "Backtests",
+}  # fmt: skip
+ICON: Final = STATIC / "favicon.svg"
+# The exchanges of the contracts that the gateway offers keep Chicago's time.
+EXCHANGE_ZONE: Final = "America/Chicago"
+_NOW_POLL_S = 1.5
+# Set before anything is drawn, so that no page flashes in the other colours.
+_HEAD = f"""
+<script>
+  document.documentElement.lang = "en";
+  document.documentElement.dataset.theme =
+    (/(?:^|; )escapement_theme=(light|dark)/.exec(document.cookie) || [])[1] ||
+    (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+</script>
+<link rel="stylesheet" href="/static/escapement.css?{__version__}">
+"""
+
+_Shown = TypeVar("_Shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all pages share."""
+
+    parts: Parts
+    hub: Hub
+
+    def now(self) -> Topic[Now]:
+        """Return how trading stands, as all pages see it."""
+        bells = frozenset({"decisions", "kill_switch"})
+        return self.hub.topic("now", self.parts.reading.now, bells, _NOW_POLL_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that is being built for one browser."""
+
+    site: Site
+    visitor: Visitor
+
+    def follow(
+        self, topic: Topic[_Shown], tell: Callable[[_Shown], None], fail: Callable[[str], None] | None = None
+    ) -> None:
+        """Show a topic for as long as the browser is there."""
+        ui.context.client.on_delete(topic.follow(tell, fail))
+
+
+def tell(words: str) -> None:
+    """Show words for some seconds, over the page."""
+    ui.notify(words, color="dark", multi_line=True, close_button="Close", timeout=10_000)
+
+
+async def attempt(act: Callable[[], Any]) -> bool:
+    """Do something for the person, and say what was wrong when it is refused; return whether it was done."""
+    try:
+        await act()
+    except EscapementError as error:
+        tell(str(error))
+        return False
+    return True
+
+
+@contextmanager
+def framed(site: Site, request: Request, path: str) -> Iterator[Page]:
+    """Build the page at ``path``; what is made inside stands in its main part."""
+    page = Page(site, visitor_of(request.scope))
+    ui.add_head_html(_HEAD)
+    ui.page_title(f"{PAGES[path]} - Escapement")
+    with ui.context.client.layout:  # beside the main part, which NiceGUI's page is
+        html.a("Skip to the page", href="#page").classes("skip").move(target_index=0)
+        with html.header().classes("top") as top:
+            _top(page, path)
+        top.move(target_index=1)
+    with html.div(id="page", tabindex="-1"):
+        html.h1(PAGES[path]).classes("hidden")
+        yield page
+
+
+def _top(page: Page, path: str) -> None:
+    html.a("Escapement", href="/").classes("brand")
+    with html.nav(**{"aria-label": "Pages"}):
+        for target, name in PAGES.items():
+            html.a(name, href=target, **({"aria-current": "page"} if target == path else {}))
+    with html.div().classes("right"):
+        switch = html.div()
+        Preferences(EXCHANGE_ZONE)
+        if page.visitor.session:
+            with html.form(method="post", action="/logout"):
+                html.button("Log out").classes("plain")
+    banner = html.div(role="alert").classes("banner")
+    with switch:
+        _kill_switch(page, banner)
+
+
+def _kill_switch(page: Page, banner: ui.element) -> None:
+    steering = page.site.parts.steering
+    banner.set_visibility(False)
+
+    async def turn(killed: bool, reason: str) -> None:  # noqa: FBT001 - the browser's answer
+        act = steering.kill if killed else steering.resume
+        await attempt(lambda: act(page.visitor, reason))
+
+    def show(now: Now) -> None:
+        kill = now.kill
+        switch.show({"killed": kill.killed, "reason": kill.reason, "by": kill.by, "at": ms(kill.at)})
+
+    def fail(words: str) -> None:
+        banner._text = f"What is shown may be old: {words}" if words else ""  # noqa: SLF001 - as labels of NiceGUI do
+        banner.set_visibility(bool(words))
+        banner.update()
+
+    switch = KillSwitch(allowed=page.visitor.may_steer, on_turn=turn)
+    page.follow(page.site.now(), show, fail)
+
+
+def show_failure(error: Exception) -> None:
+    """Build the page that stands where one could not be built; what nobody expected is for the log alone."""
+    ui.add_head_html(_HEAD)
+    words = str(error) if isinstance(error, EscapementError) else "This page failed; the dashboard's log says why."
+    with html.div(id="page"), html.section(role="alert").classes("panel"):
+        html.h1("This cannot be shown now")
+        html.p(words)
+        html.a("Try again", href="")
+
+
+@contextmanager
+def panel(title: str, note: str = "", classes: str = "") -> Iterator[None]:
+    """Group what belongs together, under a heading."""
+    with html.section().classes(f"panel {classes}"):
+        with html.header():
+            html.h2(title)
+            if note:
+                html.span(note).classes("soft")
+        yield
