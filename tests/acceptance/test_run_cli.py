@@ -16,9 +16,10 @@ from typing import Any
 
 import psutil
 
+from escapement.ports import ServiceHealth
 from escapement.storage import DBHandler, migrate
 from escapement.storage.embedded import embedded_server
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HealthStore
 from programs import program, venue_variables, wait_for
 
 MES = "CON.F.US.MES.M25"

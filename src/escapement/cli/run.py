@@ -14,27 +14,31 @@ import typer
 from pydantic import SecretStr
 
 from escapement import wiring
-from escapement.cli import analyze, app, coordinate, execute, ingest, settings_of
+from escapement.cli import analyze, app, coordinate, execute, ingest, notify, operations, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import ConfigurationError, EscapementError
 from escapement.logs import redact
-from escapement.services.supervise import Service, SuperviseParams, Supervisor
+from escapement.ports import ServiceHealth
+from escapement.services.supervise import Ready, Service, SuperviseParams, Supervisor
 from escapement.settings import Settings
 from escapement.storage import database_url
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HEARTBEAT_S, HealthStore
 
 log = structlog.get_logger(service="supervise")
 
-HEARTBEAT_S = 3.0
 _LAST_WORD_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """What a service can be started with: a check of its settings, and what serves until told to stop."""
+    """What a service can be started with: a check of its settings, and what serves until told to stop.
+
+    ``wanted`` says whether the settings give it anything to do; without that it is left out.
+    """
 
     check: Callable[[Settings], None]
-    serve: Callable[[Settings, asyncio.Event, Callable[[], None]], Awaitable[None]]
+    serve: Callable[[Settings, asyncio.Event, Ready], Awaitable[None]]
+    wanted: Callable[[Settings], bool] = lambda _settings: True
 
 
 # Those that others live on come first.
@@ -43,6 +47,8 @@ RUNNABLE = {
     "analyze": Runnable(analyze.check, analyze.serve),
     "coordinate": Runnable(coordinate.check, coordinate.serve),
     "execute": Runnable(execute.check, execute.serve),
+    "notify": Runnable(notify.check, notify.serve, notify.wanted),
+    "operations": Runnable(operations.check, operations.serve, operations.wanted),
 }
 
 
@@ -55,7 +61,12 @@ def run(
 ) -> None:
     """Run services in one process until SIGTERM or Ctrl-C; a service that fails is started again."""
     settings = settings_of(context, **({} if services is None else {"run": {"services": services}}))
-    chosen = [name for name in RUNNABLE if name in settings.run.services]
+    chosen = [name for name in RUNNABLE if name in settings.run.services and RUNNABLE[name].wanted(settings)]
+    if not chosen:
+        raise ConfigurationError(
+            f"run.services {', '.join(settings.run.services)} has nothing to do: notify needs notify.channels, "
+            "operations needs operations.port"
+        )
     check(settings, chosen)
     asyncio.run(_run(settings, chosen))
 
@@ -147,7 +158,9 @@ async def _put(store: HealthStore, supervisor: Supervisor) -> None:
     await store.put(
         f"{socket.gethostname()}:{os.getpid()}",
         [
-            ServiceHealth(each.service, str(each.state), each.since_ns, each.restarts, redact(each.error))
-            for each in supervisor.health()
+            ServiceHealth(
+                each.service, str(each.state), each.since_ns, each.restarts, redact(each.error), report=report
+            )
+            for each, report in zip(supervisor.health(), supervisor.reports(), strict=True)
         ],
     )

@@ -10,13 +10,12 @@ import typer
 
 from escapement import wiring
 from escapement.cli import app, settings_of
-from escapement.cli.run import HEARTBEAT_S
 from escapement.cli.tables import print_table
 from escapement.moments import datetime_from_ns, iso_from_ns
+from escapement.ports import ServiceHealth
 from escapement.settings import Settings
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import ALIVE_S, HealthStore
 
-_SILENT_S = 5 * HEARTBEAT_S
 _WELL = "starting", "running", "stopping", "stopped"
 
 
@@ -55,9 +54,9 @@ def services(context: typer.Context, json: Annotated[bool, typer.Option("--json"
 
 def _state(each: ServiceHealth) -> str:
     has_ended = each.state in {"stopped", "failed"}
-    return each.state if has_ended or each.silent_s < _SILENT_S else f"silent for {each.silent_s:.0f} s"
+    return each.state if has_ended or each.silent_s < ALIVE_S else f"silent for {each.silent_s:.0f} s"
 
 
 async def _services(settings: Settings) -> list[ServiceHealth]:
     async with wiring.database(settings) as database:
-        return await HealthStore(database).services(_SILENT_S)
+        return await HealthStore(database).services(ALIVE_S)

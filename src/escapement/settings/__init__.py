@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from escapement.errors import ConfigurationError
 from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
 from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
+from escapement.settings.operations import NotifySettings, OperationsSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
     AnalyzersSettings,
@@ -55,6 +56,8 @@ __all__ = [
     "GatewaySettings",
     "IngestSettings",
     "LoggingSettings",
+    "NotifySettings",
+    "OperationsSettings",
     "ProductSettings",
     "RecorderSettings",
     "RiskSettings",

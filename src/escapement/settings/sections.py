@@ -25,6 +25,7 @@ from escapement.projectx import Endpoints, endpoints
 from escapement.settings.coordination import CoordinatorSettings
 from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.fields import Count, Seconds, Section, TimeframeName, no_flag, once_each, split
+from escapement.settings.operations import NotifySettings, OperationsSettings
 
 
 def _contract(value: object) -> object:
@@ -88,7 +89,7 @@ def _own_directory(value: object) -> object:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-ServiceName = Literal["ingest", "analyze", "coordinate", "execute"]
+ServiceName = Literal["ingest", "analyze", "coordinate", "execute", "notify", "operations"]
 
 
 class ContractSettings(Section):
@@ -204,7 +205,7 @@ class RunSettings(Section):
     """Which services ``escapement run`` keeps running, and how; see docs/run.md."""
 
     services: Annotated[tuple[ServiceName, ...], BeforeValidator(split), Field(min_length=1)] = (
-        "ingest", "analyze", "coordinate", "execute",
+        "ingest", "analyze", "coordinate", "execute", "notify", "operations",
     )  # fmt: skip
     first_delay_seconds: Seconds = 1.0
     longest_delay_seconds: Seconds = 60.0
@@ -272,6 +273,8 @@ class Settings(Section):
     watchdog: WatchdogSettings = WatchdogSettings()
     backtest: BacktestSettings = BacktestSettings()
     run: RunSettings = RunSettings()
+    operations: OperationsSettings = OperationsSettings()
+    notify: NotifySettings = NotifySettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 
