@@ -84,13 +84,14 @@ def feed_checks(heard: Sequence[ServiceHealth], alive_s: float, stale_s: float) 
 
 
 def disk_checks(directories: Sequence[Path], least_bytes: int) -> list[Check]:
-    """Check each disk that some of the directories lie on; blocks for as long as the disks take."""
+    """Check each disk that some of the directories lie on; blocks for as long as the disks take.
+
+    In the first of them files have to be writable.
+    """
     checks: dict[int, Check] = {}
     for directory in directories:
         place = next(each for each in (directory, *directory.parents) if each.exists())
-        device = place.stat().st_dev
-        if device not in checks or checks[device].ok:
-            checks[device] = _disk_check(place, least_bytes, probed=place == directories[0])
+        checks.setdefault(place.stat().st_dev, _disk_check(place, least_bytes, probed=place == directories[0]))
     return list(checks.values())
 
 

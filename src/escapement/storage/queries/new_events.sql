@@ -6,7 +6,7 @@ SELECT * FROM (
 SELECT 'decision:' || decision_id AS event_id, 'decision' AS kind, decided_at AS at,
        jsonb_build_object('contract', contract_id, 'action', action, 'price', price, 'rule', rule, 'words', words,
                           'known_at', known_at, 'data_complete', data_complete) AS details
-FROM decisions WHERE decided_at >= $1
+FROM decisions WHERE decided_at >= $1 AND action <> 'hold'
 UNION ALL
 SELECT 'fill:' || account || ':' || fill_id, 'fill', noted_at,
        jsonb_build_object('account', account, 'contract', contract_id, 'side', side, 'size', size, 'price', price,
@@ -15,7 +15,7 @@ FROM fills WHERE noted_at >= $1 AND NOT voided
 UNION ALL
 SELECT 'refusal:' || check_id, 'refusal', noted_at,
        jsonb_build_object('account', account, 'contract', contract_id, 'code', code, 'words', words)
-FROM risk_checks WHERE noted_at >= $1 AND NOT approved
+FROM risk_checks WHERE noted_at >= $1 AND NOT approved AND code <> 'already_held'  -- which is no limit
 UNION ALL
 SELECT 'refusal:order:' || account || ':' || order_key, 'refusal', updated_at,
        jsonb_build_object('account', account, 'contract', contract_id, 'code', 'venue', 'words', refusal)
