@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-import structlog
-
 from escapement import __version__, wiring
 from escapement.charts import write_chart
 from escapement.errors import ConfigurationError, EscapementError
@@ -29,10 +27,8 @@ from escapement.storage.health import ALIVE_S
 from escapement.storage.notifications import NotificationStore
 from escapement.storage.operations import OperationsStore
 
-log = structlog.get_logger(service="notify")
-
 _CLOSE_S = 3.0
-_LEASE_MARGIN_S = 40.0
+_LEASE_MARGIN_S = 10.0
 _MOST_BARS_DRAWN = 400
 
 
@@ -93,13 +89,13 @@ def notifier(settings: Settings, database: DBHandler) -> Notifier:
     chosen = settings.notify
 
     @asynccontextmanager
-    async def picture(event: Event) -> AsyncIterator[Path | None]:
+    async def picture(event: Event) -> AsyncIterator[Path | str | None]:
         if event.kind != "summary":
             yield None
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{event.details['trade_date']}.png"
-            yield path if await _draw_day(database, event, path) else None
+            yield await _draw_day(database, event, path) or path
 
     return Notifier(
         NotificationStore(database, chosen.disconnect_seconds, ALIVE_S), postmen(settings), chosen.channels_of, picture,
@@ -110,8 +106,8 @@ def notifier(settings: Settings, database: DBHandler) -> Notifier:
     )  # fmt: skip
 
 
-async def _draw_day(database: DBHandler, event: Event, path: Path) -> bool:
-    """Draw the bars of the day's busiest contract with its signals and fills; return whether there is a picture."""
+async def _draw_day(database: DBHandler, event: Event, path: Path) -> str:
+    """Draw the bars of the day's busiest contract with its signals and fills; return why it could not be done."""
     try:
         begins_ns, ends_ns = (
             ns_from_datetime(datetime.fromisoformat(event.details[name])) for name in ("opens_at", "closes_at")
@@ -121,7 +117,7 @@ async def _draw_day(database: DBHandler, event: Event, path: Path) -> bool:
         fills = [each for name in accounts for each in await execution.fills(name, begins_ns, ends_ns)]
         bars = await _bars_of_day(database, analysis, fills, begins_ns, ends_ns)
         if not bars:
-            return False
+            return "there are no bars of that day."
         contract, timeframe = bars[0].contract_id, bars[0].timeframe
         kept = await analysis.signals(
             contracts=[contract], timeframes=[timeframe], from_ns=begins_ns, to_ns=ends_ns + 1
@@ -129,10 +125,9 @@ async def _draw_day(database: DBHandler, event: Event, path: Path) -> bool:
         title = f"{contract} {timeframe}, {event.details['trade_date']}"
         own = [each for each in fills if each.contract_id == contract and not each.voided]
         await asyncio.to_thread(write_chart, path, bars, [_signal(each) for each in kept], title, own)
-    except EscapementError as error:  # the text says all that counts
-        log.info("no_picture", reason=str(error))
-        return False
-    return True
+    except EscapementError as error:
+        return f"{error}."
+    return ""
 
 
 async def _bars_of_day(

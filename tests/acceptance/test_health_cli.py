@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -186,7 +187,7 @@ def test_run_serves_health_and_metrics_where_a_port_is_set(tmp_path: Path) -> No
                 pass
             assert get(port, "/docs")[0] == 404
             text = ""
-            while "escapement_trades_total{" not in text:
+            while not re.search(r"escapement_trades_total\{.*\} [1-9]", text):
                 status, text = get(port, "/metrics")
                 assert status == 200
             families = {family.name: family for family in text_string_to_metric_families(text)}

@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -64,7 +64,8 @@ class Sender(Protocol):
         ...
 
 
-Picture = Callable[[Event], AbstractAsyncContextManager[Path | None]]
+# A picture that goes with an event, why there is none although there should be, or None where none belongs.
+Picture = Callable[[Event], AbstractAsyncContextManager[Path | str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,11 @@ class _Channel:
     async def _send(self, events: Sequence[Event]) -> str:
         if len(events) > 1:
             return await self._sender.send(digest_of(events))
+        message = message_of(events[0])
         async with self._picture(events[0]) as picture:
-            return await self._sender.send(message_of(events[0]), picture)
+            if isinstance(picture, str):
+                return await self._sender.send(replace(message, text=f"{message.text}\nNo picture: {picture}"))
+            return await self._sender.send(message, picture)
 
 
 async def _pause(stopping: asyncio.Event, pause_s: float) -> None:
