@@ -108,14 +108,15 @@ def _write_png(
                 x, y = zip(*xy, strict=True)
                 axes.scatter(x, y, marker=shape, s=36, color=colour, label=signal_type, zorder=3)
     starts = [bar.start_ns for bar in bars]
-    for side, shape, colour, label in (
+    for side, letter, colour, label in (
         (OrderSide.BUY, "$B$", _RISING, "bought"),
         (OrderSide.SELL, "$S$", _FALLING, "sold"),
     ):
         xy = [(bisect_right(starts, each.at_ns) - 1, each.price) for each in fills if each.side is side]
         if xy:
             x, y = zip(*xy, strict=True)
-            axes.scatter(x, y, marker=shape, s=60, color=colour, label=label, zorder=4)
+            axes.scatter(x, y, marker="o", s=120, color="white", edgecolors=colour, label=label, zorder=4)
+            axes.scatter(x, y, marker=letter, s=36, color="black", zorder=5)
     times = _times(bars)
     step = max(1, len(bars) // _TICKS)
     axes.set_xticks(list(places)[::step], times[::step], rotation=20, ha="right", fontsize=8)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -246,7 +244,3 @@ async def test_the_summary_of_a_day_has_a_picture_where_one_can_be_drawn(
     assert ("No picture: matplotlib.figure draws" in message["message"]) == (not extra)
     pictures = [base64.b64decode(each["base64"]) for each in message["attachments"]]
     assert [each[:8] for each in pictures] == ([b"\x89PNG\r\n\x1a\n"] if extra else [])
-    kept = os.environ.get("ESCAPEMENT_TEST_PICTURES")
-    if kept and pictures:
-        Path(kept).mkdir(exist_ok=True)
-        (Path(kept) / "day.png").write_bytes(pictures[0])
