@@ -137,7 +137,12 @@ async def test_what_is_stored_is_counted_once_and_states_are_those_of_now(url: s
     def lag(stage: str, part: str, **labels: str) -> float:
         return value(again, f"escapement_lag_seconds_{part}", stage=stage, **labels)
 
-    assert [lag("received_to_stored", "bucket", le=bound) for bound in ("0.001", "0.0025", "300.0", "+Inf")] == [1, 2, 2, 3]
+    assert [lag("received_to_stored", "bucket", le=bound) for bound in ("0.001", "0.0025", "300.0", "+Inf")] == [
+        1,
+        2,
+        2,
+        3,
+    ]
     # What was found in a bar of last year is no lag.
     assert [lag("bar_to_signal", "bucket", le=bound) for bound in ("0.1", "0.25", "2.5", "5.0")] == [0, 1, 1, 2]
     assert lag("signal_to_decision", "count") == lag("decision_to_order", "count") == 1

@@ -99,7 +99,9 @@ async def test_events_found_together_are_one_message_and_held_ones_and_voided_on
             "INSERT INTO execution_accounts (account, account_id, mode, since, start_balance, last_decision_number, "
             "blocked, blocked_until) VALUES ('paper', 1, 'paper', now(), 50000, 0, 'daily_loss: 1,000 are lost', now())"
         )
-        await connection.execute("UPDATE execution_accounts SET updated_at = clock_timestamp(), last_decision_number = 7")
+        await connection.execute(
+            "UPDATE execution_accounts SET updated_at = clock_timestamp(), last_decision_number = 7"
+        )
         last = await decide(connection, 1)
         await until(lambda: last in phone.ids)
     assert phone.titles() == ["feed frozen: C1, C2, C3", "refused: daily_loss", f"enter long {MES} at 5700.25"]

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from escapement.errors import EscapementError
 
-_GRACE_S = 3
+_GRACE_S = 2
 _LOOK_S = 0.02
 
 
@@ -28,7 +28,7 @@ class _Server(uvicorn.Server):
 async def serve(app: FastAPI, host: str, port: int, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serve ``app`` until ``stopping``; call ``ready`` with its address once connections are accepted.
 
-    Requests get three seconds to end. ``port`` 0 takes a free one.
+    Requests get two seconds to end. ``port`` 0 takes a free one.
 
     Raises:
         EscapementError: the address cannot be listened on.
@@ -46,11 +46,10 @@ async def serve(app: FastAPI, host: str, port: int, stopping: asyncio.Event, rea
         address = listener.getsockname()
         ready(f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}")
         await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await serving
     finally:
         stopped.cancel()
-        serving.cancel()
+        server.should_exit = True
+        await serving
         listener.close()
 
 
