@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +15,14 @@ from aiohttp import web
 
 MES = "CON.F.US.MES.M25"
 _DECIDE = """INSERT INTO decisions (decision_id, coordinator_id, contract_id, action, direction, confidence, price,
-known_at, rule, words, data_complete) VALUES ($1, 'main', $2, 'enter_long', 1, 1, 5700.25, now(), 'a rule', 'words', true)"""
+known_at, rule, words, data_complete)
+VALUES ($1, 'main', $2, 'enter_long', 1, 1, 5700.25, now(), 'a rule', 'words', true)"""
 # One of each kind, by the id under which it is told; {n} makes it another one each time.
 _HAPPEN = {
-    "fill:paper:{n}": """INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees, profit,
-        voided) VALUES ('paper', {n}, 'CON.F.US.MES.M25', 1, now(), 'buy', 1, 5700.25, 0.61, 12.5, false)""",
-    "refusal:{n}": """INSERT INTO risk_checks (account, decision_id, contract_id, at, size, approved, code, words, checks)
-        VALUES ('paper', 'd', 'CON.F.US.MES.M25', now(), 1, false, 'daily_loss', 'too much', '[]')""",
+    "fill:paper:{n}": """INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees,
+        profit, voided) VALUES ('paper', {n}, 'CON.F.US.MES.M25', 1, now(), 'buy', 1, 5700.25, 0.61, 12.5, false)""",
+    "refusal:{n}": """INSERT INTO risk_checks (account, decision_id, contract_id, at, size, approved, code, words,
+        checks) VALUES ('paper', 'd', 'CON.F.US.MES.M25', now(), 1, false, 'daily_loss', 'too much', '[]')""",
     "gap_opened:{n}": """INSERT INTO data_gaps (gap_id, contract_id, begins_at, cause)
         VALUES ({n}, 'CON.F.US.MES.M25', clock_timestamp(), 'late trade')""",
     "gap_closed:{n}:": "UPDATE data_gaps SET state = 'closed', ends_at = now(), closed_at = now() WHERE gap_id = {n}",
@@ -37,6 +38,12 @@ _HAPPEN = {
         ('CON.F.US.MES.M25', current_date, now() - interval '8 hours', now() - interval '299 seconds')
         ON CONFLICT DO NOTHING""",
 }  # fmt: skip
+
+
+async def until(condition: Callable[[], Awaitable[object]], within_s: float = 30.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
 
 
 async def decide(connection: asyncpg.Connection[Any], number: int) -> str:
@@ -73,6 +80,22 @@ class Sink:
 
     def titles(self) -> list[str]:
         return [each["title"].removeprefix("Escapement: ") for each in self.messages]
+
+    def holds(self, messages: int) -> Callable[[], Awaitable[bool]]:
+        """Return a condition for ``until``: so many messages came."""
+
+        async def come() -> bool:
+            return len(self.messages) >= messages
+
+        return come
+
+    def tells(self, events: int) -> Callable[[], Awaitable[bool]]:
+        """Return a condition for ``until``: so many different events came."""
+
+        async def come() -> bool:
+            return len(self.ids) >= events
+
+        return come
 
     async def take(self, request: web.Request) -> web.Response:
         message = await request.json()

@@ -32,8 +32,8 @@ MES = "CON.F.US.MES.M25"
 SERVICES = ["ingest", "analyze"]
 # A freeze lasts fifteen seconds of ours before ingestion itself finds it.
 SLOW_WATCH = {
-    "ESCAPEMENT_TIMEFRAMES": "1h", "ESCAPEMENT_COMPARE__SILENCE_SECONDS": "900", "ESCAPEMENT_INGEST__REPLAY_SPEED": "60",
-    "ESCAPEMENT_COMPARE__LONGEST_SILENCE_SECONDS": "2700", "ESCAPEMENT_CONTRACTS": MES,
+    "ESCAPEMENT_TIMEFRAMES": "1h", "ESCAPEMENT_CONTRACTS": MES, "ESCAPEMENT_INGEST__REPLAY_SPEED": "60",
+    "ESCAPEMENT_COMPARE__SILENCE_SECONDS": "900", "ESCAPEMENT_COMPARE__LONGEST_SILENCE_SECONDS": "2700",
 }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ async def until(
     found: tuple[int, dict[str, dict[str, Any]]] = 0, {}
     try:
         async with asyncio.timeout(60):
-            while not condition(*(found := await answer(session, address))):
+            while not condition(*(found := await answer(session, address))):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
     except TimeoutError:
         raise AssertionError(found) from None
@@ -106,7 +106,7 @@ async def test_each_planted_fault_turns_it_red_and_it_is_green_again_when_the_fa
                 assert (response.status, await response.json()) == (200, {"status": "alive"})
             checks = await until(session, address, red("service ingest"))
             assert checks["service ingest"]["value"] == "never heard of"
-            with program(tmp_path, *arguments, **variables) as running:
+            with program(tmp_path, *arguments, **variables):
                 assert set(await until(session, address, green)) == {
                     "database", "service ingest", "service analyze", "feed", "data", "disk",
                 }  # fmt: skip

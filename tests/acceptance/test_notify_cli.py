@@ -16,8 +16,9 @@ import asyncpg
 import pytest
 
 from programs import program, wait_for
-from told import Sink, decide, happen, sink
+from told import Sink, decide, happen, sink, until
 
+BEGUN = "SELECT count(*) FROM stage_states WHERE name = 'notify'"
 pytestmark = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 
 
@@ -41,9 +42,7 @@ async def escapement(folder: Path, *arguments: str, **own: str) -> subprocess.Co
 
 async def until_told(phone: Sink, wanted: int, connection: asyncpg.Connection[Any]) -> None:
     try:
-        async with asyncio.timeout(60):
-            while len(phone.ids) < wanted:  # noqa: ASYNC110 - another process tells
-                await asyncio.sleep(0.05)
+        await until(phone.tells(wanted), 60)
     except TimeoutError:
         rows = await connection.fetch("SELECT * FROM notification_deliveries WHERE state <> 'sent'")
         raise AssertionError(([dict(row) for row in rows], phone.ids)) from None
@@ -62,17 +61,13 @@ async def test_each_event_is_told_once_although_the_program_is_killed_again_and_
             with program(tmp_path, "run", "--services", "notify", **own) as running:
                 await asyncio.to_thread(wait_for, running, "stderr", "notify_started")
                 if not expected:
-                    async with asyncio.timeout(20):
-                        while not await connection.fetchval("SELECT count(*) FROM stage_states WHERE name = 'notify'"):
-                            await asyncio.sleep(0.02)
+                    await until(lambda: connection.fetchval(BEGUN))
                     expected += await happen(connection)
                 told = len(phone.messages)
                 for _ in range(12):
                     number += 1
                     expected.append(await decide(connection, number))
-                async with asyncio.timeout(30):
-                    while len(phone.messages) < told + 2:
-                        await asyncio.sleep(0.005)
+                await until(phone.holds(told + 2))
                 await asyncio.sleep(chance.uniform(0, 0.08))  # anywhere between taking, sending and settling
                 running.send_signal(signal.SIGKILL)
                 kills += 1
@@ -109,9 +104,7 @@ async def test_notify_test_and_list_say_who_is_told_and_no_address(tmp_path: Pat
         with program(tmp_path, "run", "--services", "notify", **own) as running:
             await asyncio.to_thread(wait_for, running, "stderr", "notify_started")
             connection = await asyncpg.connect(url)
-            async with asyncio.timeout(20):
-                while not await connection.fetchval("SELECT count(*) FROM stage_states WHERE name = 'notify'"):
-                    await asyncio.sleep(0.02)
+            await until(lambda: connection.fetchval(BEGUN))
             name = await decide(connection, 1)
             await until_told(phone, 1, connection)
             await connection.close()

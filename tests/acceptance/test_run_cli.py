@@ -119,7 +119,10 @@ def test_settings_of_every_service_are_refused_before_anything_starts(tmp_path: 
     assert not (tmp_path / "data").exists()
     answer = escapement(tmp_path, "run", "--services", "ingest,trade")
     assert answer.returncode == 2
-    assert "run.services.1 'trade': should be 'ingest', 'analyze', 'coordinate' or 'execute'" in answer.stderr
+    assert (
+        "run.services.1 'trade': should be 'ingest', 'analyze', 'coordinate', 'execute', 'notify' or 'operations'"
+        in answer.stderr
+    )
 
 
 def test_a_database_that_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from escapement.services.lookout import Lookout
 from escapement.settings import load_settings
 from escapement.storage import DBHandler
 from escapement.storage.health import HealthStore
-from told import MES, decide, happen
+from told import MES, decide, happen, until
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "escapement.json"
 SERVICES = ["ingest", "analyze", "coordinate", "execute"]
@@ -54,10 +54,25 @@ def value(found: dict[str, Metric], name: str, **labels: str) -> float:
     )
 
 
+async def counted(lookout: Lookout) -> dict[str, Metric]:
+    """What is served once what was stored last is counted."""
+    found: dict[str, Metric] = {}
+
+    async def is_counted() -> bool:
+        found.update(await families(lookout))
+        return value(found, "escapement_notifications_total") > 0
+
+    await until(is_counted)
+    return found
+
+
 async def tell_services(url: str) -> None:
     lags = LagCounts()
     lags.observe([0.001, 0.002, 400.0])
-    reports = {"ingest": {**INGEST, "lag": lags.report()}, "analyze": {"bars": 9, "faults": 0}}
+    reports: dict[str, dict[str, object]] = {
+        "ingest": {**INGEST, "lag": lags.report()},
+        "analyze": {"bars": 9, "faults": 0},
+    }
     reports |= {"coordinate": {"late": 0}, "execute": {"interruptions": 0, "reconciliations": 5}}
     async with await DBHandler.open(url) as database:
         await HealthStore(database).put(
@@ -87,8 +102,9 @@ async def fill(connection: asyncpg.Connection[Any]) -> None:
     decision = (await decide(connection, 5)).partition(":")[2]
     await connection.execute("INSERT INTO decision_signals VALUES ($1, 1), ($1, 2)", decision)
     await connection.execute(
-        "INSERT INTO orders (account, order_key, contract_id, decision_id, role, type, side, size, status, accepted_at) "
-        "VALUES ('paper', 'k', $1, $2, 'entry', 'market', 'buy', 1, 'open', clock_timestamp())", MES, decision,
+        "INSERT INTO orders (account, order_key, contract_id, decision_id, role, type, side, size, status, "
+        "accepted_at) VALUES ('paper', 'k', $1, $2, 'entry', 'market', 'buy', 1, 'open', clock_timestamp())",
+        MES, decision,
     )  # fmt: skip
     await happen(connection)
     await connection.execute(
@@ -107,9 +123,7 @@ async def test_what_is_stored_is_counted_once_and_states_are_those_of_now(url: s
         before = await families(lookout)
         assert value(before, "escapement_decisions_total") == 0
         await fill(connection)
-        async with asyncio.timeout(30):
-            while value(found := await families(lookout), "escapement_notifications_total") == 0:
-                await asyncio.sleep(0.2)
+        found = await counted(lookout)
         await asyncio.sleep(2.5)  # two more looks, which must count nothing again
         again = await families(lookout)
     await connection.close()
@@ -128,7 +142,8 @@ async def test_what_is_stored_is_counted_once_and_states_are_those_of_now(url: s
         for each in (found, again):
             assert value(each, f"escapement_{name}_total", **labels) == wanted, name
     for name, wanted in (
-        ("ready", 0), ("service_up", 4), ("killed", 0), ("gaps_open", 2), ("position_contracts", -2), ("account_equity", 50_090),
+        ("ready", 0), ("service_up", 4), ("killed", 0), ("gaps_open", 2), ("position_contracts", -2),
+        ("account_equity", 50_090),
         ("notifications_waiting", 1), ("feed_connected", 1), ("bars_waiting", 4), ("analyzers_at_fault", 0),
     ):  # fmt: skip
         assert value(again, f"escapement_{name}") == wanted, name
@@ -179,9 +194,7 @@ async def test_the_dashboard_asks_prometheus_for_names_and_labels_that_are_serve
     async with looking(url, tmp_path) as lookout:
         await lookout.metrics()
         await fill(connection)
-        async with asyncio.timeout(30):
-            while value(found := await families(lookout), "escapement_notifications_total") == 0:
-                await asyncio.sleep(0.2)
+        found = await counted(lookout)
     await connection.close()
     served: dict[str, set[str]] = {}
     for family in found.values():
@@ -219,8 +232,8 @@ async def test_the_dashboard_asks_the_database_for_what_is_there(url: str, tmp_p
     connection = await asyncpg.connect(url)
     await fill(connection)
     await connection.execute(
-        "INSERT INTO ohlc_bars (contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, volume, "
-        "ends_at) VALUES ($1, '2026-01-05T00:00:00Z', 2, 5, 1, 1, 1, 1, 1, now()), "
+        "INSERT INTO ohlc_bars (contract_id, timestamp, timeframe_unit, timeframe_value, open, high, low, close, "
+        "volume, ends_at) VALUES ($1, '2026-01-05T00:00:00Z', 2, 5, 1, 1, 1, 1, 1, now()), "
         "($1, '2026-01-05T00:00:00Z', 3, 4, 1, 1, 1, 1, 1, now())", MES,
     )  # fmt: skip
     queries = [target["rawSql"] for target in targets(board()) if "rawSql" in target]

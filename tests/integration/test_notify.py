@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from escapement import wiring_operations
+from escapement import wiring, wiring_operations
 from escapement.model import Bar, Timeframe
 from escapement.moments import ns_from_datetime
 from escapement.services.announce import KINDS
@@ -21,6 +21,7 @@ from escapement.settings import Settings, load_settings
 from escapement.storage import DBHandler
 from escapement.storage.notifications import NotificationStore
 from told import MES, Sink, decide, happen, sink
+from told import until as eventually
 
 
 def settings_for(url: str, channels: dict[str, Sink], **notify: Any) -> Settings:
@@ -32,12 +33,10 @@ def settings_for(url: str, channels: dict[str, Sink], **notify: Any) -> Settings
 @asynccontextmanager
 async def telling(settings: Settings) -> AsyncIterator[Notifier]:
     """A notifier that has begun."""
-    async with wiring_operations.wiring.database(settings) as database:
+    async with wiring.database(settings) as database:
         notifier = wiring_operations.notifier(settings, database)
         running = asyncio.create_task(notifier.run())
-        async with asyncio.timeout(10):
-            while await database.load_state("notify") is None:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: database.load_state("notify"))
         try:
             yield notifier
         finally:
@@ -135,10 +134,8 @@ async def test_a_channel_that_hangs_or_fails_holds_up_neither_the_others_nor_the
             await until(lambda: notifier.statistics().get("failed"))
             mail.status = 200
             await until(lambda: len(mail.ids) == 5)
-            waiting = "SELECT count(*) FROM notification_deliveries WHERE state <> 'sent'"
-            async with asyncio.timeout(20):
-                while await connection.fetchval(waiting):
-                    await asyncio.sleep(0.05)
+            waiting = "SELECT FROM notification_deliveries WHERE state <> 'sent'"
+            await eventually(lambda: connection.fetchval(f"SELECT NOT EXISTS ({waiting})"))
     assert all(count == 1 for count in phone.ids.values())
     # What may have arrived before says so, and nothing else comes twice.
     first = [each for each in mail.messages if "may be a repeat" not in each["message"]]
@@ -152,9 +149,7 @@ async def test_what_could_not_be_told_for_too_long_is_given_up(url: str, connect
         async with telling(settings_for(url, {"phone": phone}, give_up_seconds=0.5)):
             await decide(connection, 1)
             failed = "SELECT count(*) FROM notification_deliveries WHERE state = 'failed'"
-            async with asyncio.timeout(20):
-                while not await connection.fetchval(failed):
-                    await asyncio.sleep(0.05)
+            await eventually(lambda: connection.fetchval(failed))
             phone.status = 200
             later = await decide(connection, 2)
             await until(lambda: later in phone.ids)
@@ -235,8 +230,8 @@ async def test_the_summary_of_a_day_has_a_picture_where_one_can_be_drawn(
         )
         for number, side, profit in ((8, "buy", None), (9, "sell", 25)):
             await connection.execute(
-                "INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees, profit, voided) "
-                "VALUES ('paper', $1, $2, 1, $3, $4, 1, 5701, 0.61, $5, false)",
+                "INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees, profit, "
+                "voided) VALUES ('paper', $1, $2, 1, $3, $4, 1, 5701, 0.61, $5, false)",
                 number, MES, now, side, profit,
             )  # fmt: skip
         await happen(connection)

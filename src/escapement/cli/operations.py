@@ -38,12 +38,11 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
     # Only here: it takes longer to import than the rest of the program.
     from fastapi import FastAPI  # noqa: PLC0415
 
-    from escapement.cli.run import RUNNABLE  # noqa: PLC0415 - which has to know this module
+    from escapement.cli.run import services_of  # noqa: PLC0415 - which has to know this module
     from escapement.web.operations import router  # noqa: PLC0415
     from escapement.web.server import serve as serve_app  # noqa: PLC0415
 
-    expected = [name for name in settings.run.services if RUNNABLE[name].wanted(settings)]
-    async with wiring_operations.lookout(settings, expected) as lookout:
+    async with wiring_operations.lookout(settings, services_of(settings)) as lookout:
         app = FastAPI(title="Escapement", docs_url=None, redoc_url=None, openapi_url=None)
         app.include_router(router(lookout))
 

@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Run services in one process until SIGTERM or Ctrl-C; a service that fails is started again."""
     settings = settings_of(context, **({} if services is None else {"run": {"services": services}}))
-    chosen = [name for name in RUNNABLE if name in settings.run.services and RUNNABLE[name].wanted(settings)]
+    chosen = services_of(settings)
     if not chosen:
         raise ConfigurationError(
             f"run.services {', '.join(settings.run.services)} has nothing to do: notify needs notify.channels, "
@@ -69,6 +69,11 @@ def run(
         )
     check(settings, chosen)
     asyncio.run(_run(settings, chosen))
+
+
+def services_of(settings: Settings) -> list[str]:
+    """Return the services that these settings run, those that others live on first."""
+    return [name for name in RUNNABLE if name in settings.run.services and RUNNABLE[name].wanted(settings)]
 
 
 def check(settings: Settings, chosen: Sequence[str]) -> None:

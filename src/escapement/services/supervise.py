@@ -123,6 +123,14 @@ class _Seat:
         if not self.stopping.is_set():
             self.stands(ServiceState.RUNNING)
 
+    def told(self) -> Mapping[str, object]:
+        """Return what the service says of itself; nothing when it cannot, which must not silence the others."""
+        try:
+            return self.report()
+        except Exception:
+            log.exception("report_failed", name=self.service.name)
+            return {}
+
     def stands(self, state: ServiceState, error: str | None = None, *, again: bool = False) -> None:
         """Take note of where the service stands."""
         self.health = replace(
@@ -158,7 +166,7 @@ class Supervisor:
 
     def reports(self) -> list[Mapping[str, object]]:
         """Return what each service last said of itself, in the same order."""
-        return [seat.report() for seat in self._seats]
+        return [seat.told() for seat in self._seats]
 
     def left_behind(self) -> list[str]:
         """Return the services that, once ``run`` has returned, still have not ended."""
