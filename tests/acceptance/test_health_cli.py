@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
@@ -119,9 +120,21 @@ async def test_each_planted_fault_turns_it_red_and_it_is_green_again_when_the_fa
                 assert MES in checks["data"]["value"]
                 await until(session, address, green)
 
-                # The database is down.
+                # The database hangs.
                 server = tmp_path / "server" / "postgres" / "postmaster.pid"
-                os.kill(int(server.read_text().split()[0]), signal.SIGKILL)
+                postmaster = psutil.Process(int(server.read_text().split()[0]))
+                frozen = [postmaster, *postmaster.children(recursive=True)]
+                for each in frozen:
+                    each.suspend()
+                checks = await until(session, address, red("database"))
+                assert checks["database"]["value"] == "the database does not answer within 3 s"
+                for each in frozen:
+                    if each.is_running():
+                        each.resume()
+                await until(session, address, green)
+
+                # It is down.
+                postmaster.kill()
                 checks = await until(session, address, red("database"))
                 assert url not in str(checks)
                 async with session.get(f"{address}/metrics") as response:

@@ -15,8 +15,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from programs import program, wait_for
-from told import Sink, decide, happen, sink, until
+from programs import program, venue_variables, wait_for
+from told import MES, Sink, decide, happen, sink, until
 
 BEGUN = "SELECT count(*) FROM stage_states WHERE name = 'notify'"
 pytestmark = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
@@ -85,6 +85,30 @@ async def test_each_event_is_told_once_although_the_program_is_killed_again_and_
     left = await connection.fetchval("SELECT count(*) FROM notification_deliveries WHERE state <> 'sent'")
     await connection.close()
     assert left == 0
+
+
+async def test_what_really_happens_is_told(tmp_path: Path, url: str) -> None:
+    async with sink() as phone:
+        own = {
+            **venue_variables("http://127.0.0.1:1"), "ESCAPEMENT_CONTRACTS": MES, **variables(url, phone.address),
+            "ESCAPEMENT_RUN__FIRST_DELAY_SECONDS": "30",
+        }  # fmt: skip
+        connection = await asyncpg.connect(url)
+        with program(tmp_path, "run", "--services", "execute,notify", **own) as running:
+            await until_told(phone, 1, connection)
+            assert phone.titles() == ["service failed: execute"]
+            assert "Auth/loginKey: no answer" in phone.messages[0]["message"]
+            for command in (["kill", "--wait", "0", "--reason", "<lunch> & rest"], ["resume"]):
+                answer = await escapement(tmp_path, *command, **own)
+                assert answer.returncode == 0, answer.stderr
+            await until_told(phone, 3, connection)
+            running.send_signal(signal.SIGTERM)
+            _, err = await asyncio.to_thread(running.communicate, timeout=60)
+        await connection.close()
+        assert running.returncode == 0, err
+    assert phone.titles()[1:] == ["all trading is stopped", "trading goes on"]
+    assert "<lunch> & rest" in phone.messages[1]["message"]
+    assert "demo-key-0001" not in str(phone.messages)
 
 
 async def test_notify_test_and_list_say_who_is_told_and_no_address(tmp_path: Path, url: str) -> None:

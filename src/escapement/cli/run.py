@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated
 
 import structlog
@@ -159,9 +161,15 @@ async def _tell_once(settings: Settings, supervisor: Supervisor) -> None:
         log.warning("health_untold", reason=str(error))
 
 
+@cache
+def _process() -> str:
+    """Name this process; in a container every run has the same number, so that the time makes it another one."""
+    return f"{socket.gethostname()}:{os.getpid()}:{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
 async def _put(store: HealthStore, supervisor: Supervisor) -> None:
     await store.put(
-        f"{socket.gethostname()}:{os.getpid()}",
+        _process(),
         [
             ServiceHealth(
                 each.service, str(each.state), each.since_ns, each.restarts, redact(each.error), report=report

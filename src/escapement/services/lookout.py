@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from escapement.errors import EscapementError
 from escapement.ports import Check, Measured, ServiceHealth, StageLags
@@ -19,6 +19,7 @@ from escapement.services.lags import BOUNDS_S
 from escapement.services.metrics import Metrics
 from escapement.services.readiness import database_away, database_check, disk_checks, feed_checks, service_checks
 
+T = TypeVar("T")
 # How often it looks at most, however often it is asked.
 _EACH_S = 1.0
 
@@ -54,6 +55,10 @@ class Ledger(Protocol):
         """Close its connections."""
         ...
 
+    def abandon(self) -> None:
+        """Cut its connections off, whatever waits on them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LookoutParams:
@@ -80,6 +85,7 @@ class Lookout:
         self._metrics = metrics
         self._params = params
         self._ledger: Ledger | None = None
+        self._abandoned: set[asyncio.Task[Any]] = set()
         self._turn = asyncio.Lock()
         self._checks: tuple[float, list[Check]] = 0.0, []
         self._text: tuple[float, bytes] = 0.0, b""
@@ -101,24 +107,43 @@ class Lookout:
             if time.monotonic() - self._text[0] >= _EACH_S:
                 self._metrics.judge(await self._ready())
                 try:
-                    async with asyncio.timeout(self._params.answer_s):
-                        await self._count(await self._opened())
+                    await self._ask(self._count)
                 except (EscapementError, TimeoutError):
                     self._metrics.stand((), ())  # what is not known is not told; the check says why
                 self._text = time.monotonic(), self._metrics.text()
             return self._text[1]
 
-    async def _opened(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger = await self._open_ledger()
-        return self._ledger
+    async def _ask(self, question: Callable[[Ledger], Awaitable[T]]) -> T:
+        """Ask the database; one that hangs is given up, connections and all, and opened anew the next time.
+
+        Raises:
+            StorageError: it does not answer, or refuses.
+            TimeoutError: it does not answer in time.
+        """
+
+        async def ask() -> T:
+            if self._ledger is None:
+                self._ledger = await self._open_ledger()
+            return await question(self._ledger)
+
+        # Not by a timeout around it: what is cancelled would wait for the server to hear of it.
+        asking = asyncio.create_task(ask())
+        done, _ = await asyncio.wait((asking,), timeout=self._params.answer_s)
+        if not done:
+            asking.cancel()
+            self._abandoned.add(asking)
+            asking.add_done_callback(self._abandoned.discard)
+            if self._ledger is not None:
+                self._ledger.abandon()
+                self._ledger = None
+            raise TimeoutError
+        return asking.result()
 
     async def _ready(self) -> list[Check]:
         if time.monotonic() - self._checks[0] >= _EACH_S:
             params = self._params
             try:
-                async with asyncio.timeout(params.answer_s):
-                    found = await self._of_database(await self._opened())
+                found = await self._ask(self._of_database)
             except EscapementError as error:
                 found = [database_away(str(error))]
             except TimeoutError:

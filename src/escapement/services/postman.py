@@ -54,7 +54,9 @@ class Postman:
         def deliver() -> None:
             kind = apprise.NotifyType.WARNING if message.urgent else apprise.NotifyType.INFO
             attach = None if picture is None else str(picture)
-            arrived = bool(self._target.notify(message.text, message.title, kind, attach=attach))
+            # Named as plain text, so that what a channel takes for markup is escaped.
+            plain = apprise.NotifyFormat.TEXT
+            arrived = bool(self._target.notify(message.text, message.title, kind, body_format=plain, attach=attach))
             if not loop.is_closed():
                 loop.call_soon_threadsafe(lambda: settle(arrived=arrived))
 

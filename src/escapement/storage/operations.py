@@ -34,6 +34,10 @@ class OperationsStore:
         """Close all connections."""
         await self._database.aclose()
 
+    def abandon(self) -> None:
+        """Cut all connections off, whatever waits on them: a server that hangs lets none be closed."""
+        self._pool.terminate()
+
     async def services(self, alive_s: float) -> list[ServiceHealth]:
         """Return how each service is; a process that is alive spoke ``alive_s`` seconds ago at most."""
         return await self._health.services(alive_s)
