@@ -148,9 +148,10 @@ async def test_channels_and_events_that_cannot_be_used_are_refused_and_their_sec
     tmp_path: Path, url: str
 ) -> None:
     own = variables(url, "nonsense://hunter2/x")
-    answer = await escapement(tmp_path, "run", "--services", "notify", **own)
-    assert answer.returncode == 2
-    assert answer.stderr.startswith("error: notify.channels.phone is no address that Apprise knows")
+    for command in (["run", "--services", "notify"], ["config", "check"]):
+        answer = await escapement(tmp_path, *command, **own)
+        assert answer.returncode == 2
+        assert answer.stderr.startswith("error: notify.channels.phone is no address that Apprise knows")
     events = await escapement(tmp_path, "notify", "list", ESCAPEMENT_NOTIFY__EVENTS="{fil: [phone]}", **own)
     assert events.returncode == 2
     assert "'fil' is no event; use some of decision, fill" in events.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -104,6 +105,29 @@ async def test_events_found_together_are_one_message_and_held_ones_and_voided_on
         last = await decide(connection, 1)
         await until(lambda: last in phone.ids)
     assert phone.titles() == ["feed frozen: C1, C2, C3", "refused: daily_loss", f"enter long {MES} at 5700.25"]
+
+
+async def test_a_disconnect_is_told_once_when_it_lasts_and_not_when_it_is_short(
+    url: str, connection: asyncpg.Connection[Any]
+) -> None:
+    async with sink() as phone:
+        events = {"*": [], "disconnect": ["phone"], "decision": ["phone"]}
+        async with telling(settings_for(url, {"phone": phone}, events=events, disconnect_seconds=1)):
+            begun = time.monotonic()
+            await connection.execute(
+                "INSERT INTO data_gaps (gap_id, contract_id, begins_at, ends_at, cause) VALUES "
+                "(1, 'C1', now() - interval '0.9 seconds', now(), 'disconnect')"
+            )
+            await connection.execute(
+                "INSERT INTO data_gaps (gap_id, contract_id, begins_at, cause) VALUES "
+                "(2, 'C2', now(), 'disconnect'), (3, 'C3', now(), 'disconnect')"
+            )
+            await until(lambda: phone.messages)
+            assert time.monotonic() - begun >= 1
+            await connection.execute("UPDATE data_gaps SET ends_at = now(), state = 'closed' WHERE ends_at IS NULL")
+            last = await decide(connection, 1)
+            await until(lambda: last in phone.ids)
+    assert phone.titles() == ["feed is disconnected: C2, C3", f"enter long {MES} at 5700.25"]
 
 
 async def test_each_kind_goes_where_it_shall(url: str, connection: asyncpg.Connection[Any]) -> None:

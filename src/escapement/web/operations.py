@@ -6,14 +6,22 @@ Nothing here is secret, but account names and positions are nobody's business: k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from escapement.ports import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer of ``/readyz``: ``ready`` when every check is well."""
+
+    ready: bool
+    checks: Sequence[Check]
 
 
 class Lookout(Protocol):
@@ -39,14 +47,13 @@ def router(lookout: Lookout) -> APIRouter:
     @made.get(
         "/readyz",
         summary="Whether the program can do its work now, check by check",
-        response_model=None,
-        responses={200: {"description": "Every check is well."}, 503: {"description": "At least one check is not."}},
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "At least one check is not well"}},
     )
     async def readyz() -> JSONResponse:
         checks = await lookout.ready()
-        ready = all(each.ok for each in checks)
-        body: dict[str, Any] = {"ready": ready, "checks": [asdict(each) for each in checks]}
-        return JSONResponse(body, status_code=200 if ready else 503, headers={"Cache-Control": "no-store"})
+        found = Readiness(all(each.ok for each in checks), checks)
+        return JSONResponse(asdict(found), 200 if found.ready else 503, headers={"Cache-Control": "no-store"})
 
     @made.get(
         "/metrics",
