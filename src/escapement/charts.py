@@ -5,12 +5,14 @@ matplotlib and plotly draw; they are the optional extra ``charts`` and are loade
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from escapement.errors import ConfigurationError, InvalidInput
-from escapement.model import Bar, Signal
+from escapement.model import Bar, Fill, OrderSide, Signal
 from escapement.moments import datetime_from_ns
 
 _RISING, _FALLING = "#2a9d8f", "#d1495b"
@@ -30,16 +32,22 @@ class _Mark:
     signal: Signal
 
 
-def write_chart(path: Path, bars: Sequence[Bar], signals: Sequence[Signal], title: str) -> None:
+def write_chart(
+    path: Path, bars: Sequence[Bar], signals: Sequence[Signal], title: str, fills: Sequence[Fill] = ()
+) -> None:
     """Draw bars and those signals whose bar is among them into ``path``; its ending, .png or .html, says how.
 
-    A triangle stands at the bar a signal is about; a line leads from it to the close of the bar that revealed it.
+    A triangle stands at the bar a signal is about; a line leads from it to the close of the bar that revealed it. Fills
+    are drawn in pictures only, at their price.
 
     Raises:
         ConfigurationError: the extra ``charts`` is not installed.
         InvalidInput: another ending, no bars, or the file cannot be written.
     """
-    draw = {".png": _write_png, ".html": _write_html}.get(path.suffix.lower())
+    draws: dict[str, Callable[[Path, Sequence[Bar], dict[str, list[_Mark]], str], None]] = {
+        ".png": partial(_write_png, fills=fills), ".html": _write_html,
+    }  # fmt: skip
+    draw = draws.get(path.suffix.lower())
     if draw is None:
         raise InvalidInput(f"--out {str(path)!r} is neither .png nor .html; name a file with one of these endings")
     if not bars:
@@ -74,7 +82,9 @@ def _times(bars: Sequence[Bar]) -> list[str]:
     return [datetime_from_ns(bar.start_ns).strftime(form) for bar in bars]
 
 
-def _write_png(path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], title: str) -> None:
+def _write_png(
+    path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], title: str, fills: Sequence[Fill]
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an optional extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
 
@@ -97,6 +107,16 @@ def _write_png(path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], t
             if xy:
                 x, y = zip(*xy, strict=True)
                 axes.scatter(x, y, marker=shape, s=36, color=colour, label=signal_type, zorder=3)
+    starts = [bar.start_ns for bar in bars]
+    for side, letter, colour, label in (
+        (OrderSide.BUY, "$B$", _RISING, "bought"),
+        (OrderSide.SELL, "$S$", _FALLING, "sold"),
+    ):
+        xy = [(bisect_right(starts, each.at_ns) - 1, each.price) for each in fills if each.side is side]
+        if xy:
+            x, y = zip(*xy, strict=True)
+            axes.scatter(x, y, marker="o", s=120, color="white", edgecolors=colour, label=label, zorder=4)
+            axes.scatter(x, y, marker=letter, s=36, color="black", zorder=5)
     times = _times(bars)
     step = max(1, len(bars) // _TICKS)
     axes.set_xticks(list(places)[::step], times[::step], rotation=20, ha="right", fontsize=8)
@@ -105,7 +125,7 @@ def _write_png(path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], t
     axes.set_ylabel("points")
     axes.set_xlabel("UTC")
     axes.grid(visible=True, alpha=0.2)
-    if marks:
+    if marks or fills:
         axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=110)
 

@@ -76,6 +76,12 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
     # Libraries speak only when something is wrong, except when everything is asked for.
     for name in ("alembic", "sqlalchemy", "asyncio", "aiohttp", "asyncpg", "stamina", "uvicorn", "nicegui"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    # What these say, at any level, holds addresses that are secrets; whether a message arrived is told by us.
+    for name in ("apprise", "requests", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # What is asked of us every few seconds is no event.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     sys.excepthook = _log_crash
 
 

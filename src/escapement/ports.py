@@ -6,8 +6,9 @@ Services speak to these only; ``escapement.wiring`` binds them to the gateway cl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
@@ -187,3 +188,63 @@ class StateStore(Protocol):
     async def load_state(self, name: str) -> Mapping[str, object] | None:
         """Return the state last saved under ``name`` (plain JSON data), or None."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to be so for the program to do its work.
+
+    ``value`` says how it is, for people; ``remedy`` what to do when it is not as it should be, empty when it is.
+    """
+
+    name: str
+    ok: bool
+    value: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """A service as its process told of it ``silent_s`` seconds ago; see the table ``service_health``.
+
+    ``report``: what it said of itself, plain JSON data.
+    """
+
+    service: str
+    state: str
+    since_ns: int
+    restarts: int
+    error: str
+    process: str = ""
+    silent_s: float = 0.0
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A number with the name of what was counted and its labels."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageLags:
+    """How many passages of a stage fell into a bucket, counted from 0, and how many seconds they took together."""
+
+    stage: str
+    bucket: int
+    count: int
+    sum_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that people may be told of; ``at`` is UTC, ``attempts`` how often it was tried to tell of it."""
+
+    event_id: str
+    kind: str
+    at: datetime
+    details: Mapping[str, Any]
+    attempts: int = 1

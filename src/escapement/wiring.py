@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from escapement import rulebook
 from escapement.analyzers import AnalyzerPlugin, find_analyzer
 from escapement.calendars import calendar_for_contract, calendar_name_for_contract
@@ -31,7 +33,7 @@ from escapement.services.repair import RepairParams
 from escapement.services.roll import Roll, RollParams
 from escapement.services.workers import Workers
 from escapement.settings import AnalyzerSettings, ContractSettings, Settings
-from escapement.storage import DBHandler, open_database
+from escapement.storage import DBHandler, database_url, open_database
 from escapement.storage.analysis import AnalysisStore, KeptSignal
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
@@ -55,6 +57,20 @@ async def database(settings: Settings, *, more_connections: int = 0) -> AsyncIte
         timeout_s=settings.database.statement_timeout_seconds,
     ) as handler:
         yield handler
+
+
+@asynccontextmanager
+async def located(settings: Settings) -> AsyncIterator[Settings]:
+    """Keep the embedded server up where the settings name no database; yield settings that name it.
+
+    Raises:
+        ConfigurationError: URL or data directory cannot be used.
+        StorageError: the embedded server does not start.
+    """
+    url = settings.database.url
+    async with database_url(None if url is None else url.get_secret_value(), settings.data_dir) as found:
+        named = settings.database.model_copy(update={"url": SecretStr(found)})
+        yield settings.model_copy(update={"database": named})
 
 
 def gateway_params(settings: Settings) -> GatewayParams:

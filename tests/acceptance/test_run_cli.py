@@ -16,9 +16,10 @@ from typing import Any
 
 import psutil
 
+from escapement.ports import ServiceHealth
 from escapement.storage import DBHandler, migrate
 from escapement.storage.embedded import embedded_server
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HealthStore
 from programs import program, venue_variables, wait_for
 
 MES = "CON.F.US.MES.M25"
@@ -118,7 +119,7 @@ def test_settings_of_every_service_are_refused_before_anything_starts(tmp_path: 
     assert not (tmp_path / "data").exists()
     answer = escapement(tmp_path, "run", "--services", "ingest,trade")
     assert answer.returncode == 2
-    known = "'ingest', 'analyze', 'coordinate', 'execute' or 'dashboard'"
+    known = "'ingest', 'analyze', 'coordinate', 'execute', 'dashboard', 'notify' or 'operations'"
     assert f"run.services.1 'trade': should be {known}" in answer.stderr
 
 

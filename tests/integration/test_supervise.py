@@ -19,9 +19,10 @@ from escapement.errors import (
     SchemaMismatch,
     StorageUnavailable,
 )
+from escapement.ports import ServiceHealth
 from escapement.services.supervise import Health, Service, ServiceState, SuperviseParams, Supervisor
 from escapement.storage import DBHandler
-from escapement.storage.health import HealthStore, ServiceHealth
+from escapement.storage.health import HealthStore
 
 QUICK = SuperviseParams(0.001, 0.01, settled_s=0.2, grace_s=0.5)
 Serve = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]

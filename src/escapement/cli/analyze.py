@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.services.analyze import AnalyzeStatistics
-from escapement.services.supervise import run_until
+from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="analyze")
@@ -49,22 +48,20 @@ def check(settings: Settings) -> None:
 async def _analyze(settings: Settings, *, once: bool) -> AnalyzeStatistics:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    return await _serve(settings, stopping, lambda: None, once=once)
+    return await _serve(settings, stopping, unheard, once=once)
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
     """Analyse until ``stopping``, then what was stored until then; call ``ready`` when it begins.
 
     Raises:
         EscapementError: the database or a setting stands in the way.
     """
     await _serve(settings, stopping, ready, once=False)
-    await _serve(settings, asyncio.Event(), lambda: None, once=True)
+    await _serve(settings, asyncio.Event(), unheard, once=True)
 
 
-async def _serve(
-    settings: Settings, stopping: asyncio.Event, ready: Callable[[], None], *, once: bool
-) -> AnalyzeStatistics:
+async def _serve(settings: Settings, stopping: asyncio.Event, ready: Ready, *, once: bool) -> AnalyzeStatistics:
     # One more connection, for the doorbell.
     async with (
         wiring.database(settings, more_connections=1) as database,
@@ -72,7 +69,7 @@ async def _serve(
     ):
         names = [each.name for each in settings.analyzers.run]
         log.info("analyze_started", analyzers=names, timeframes=[str(each) for each in settings.timeframes])
-        ready()
+        ready(lambda: asdict(service.statistics()))
         if not stopping.is_set():
             await run_until(stopping, service.stop, service.catch_up() if once else service.run())
         statistics = service.statistics()

@@ -9,7 +9,7 @@ import orjson
 import typer
 import yaml
 
-from escapement import wiring
+from escapement import wiring, wiring_operations
 from escapement.cli import app, settings_of
 from escapement.settings import load_settings_with_origins
 from escapement.web import process
@@ -39,6 +39,7 @@ def check(context: typer.Context) -> None:
     wiring.coordination_rules(settings, wiring.analyzer_runs(settings))
     if "dashboard" in settings.run.services:
         process.check(settings)
+    wiring_operations.postmen(settings)
     named = [contract.id for contract in settings.contracts]
     contracts = ", ".join(named + [f"the front of {product.code}" for product in settings.products]) or "none yet"
     typer.echo(f"The settings can be used. Contracts: {contracts}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
-from escapement.services.supervise import run_until
+from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="coordinate")
@@ -44,26 +43,26 @@ def check(settings: Settings) -> None:
 async def _coordinate(settings: Settings, *, once: bool) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    await _serve(settings, stopping, lambda: None, once=once)
+    await _serve(settings, stopping, unheard, once=once)
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
     """Decide until ``stopping``, then what was stored until then; call ``ready`` when it begins.
 
     Raises:
         EscapementError: the database or a setting stands in the way.
     """
     await _serve(settings, stopping, ready, once=False)
-    await _serve(settings, asyncio.Event(), lambda: None, once=True)
+    await _serve(settings, asyncio.Event(), unheard, once=True)
 
 
-async def _serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None], *, once: bool) -> None:
+async def _serve(settings: Settings, stopping: asyncio.Event, ready: Ready, *, once: bool) -> None:
     # One more connection, for the doorbell.
     async with wiring.database(settings, more_connections=1) as database:
         service = wiring.coordination(settings, database)
         chosen = settings.coordinator
         log.info("coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries])
-        ready()
+        ready(lambda: asdict(service.statistics()))
         if not stopping.is_set():
             await run_until(stopping, service.stop, service.catch_up() if once else service.run())
         log.info("coordinate_stopped", **asdict(service.statistics()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,7 +13,7 @@ import typer
 from escapement import wiring, wiring_execution
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
-from escapement.services.supervise import run_until
+from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
 
 log = structlog.get_logger(service="execute")
@@ -47,10 +46,10 @@ def check(settings: Settings, mode: str | None = None) -> None:
 async def _execute(settings: Settings, mode: str) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    await _serve(settings, mode, stopping, lambda: None)
+    await _serve(settings, mode, stopping, unheard)
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
     """Trade until ``stopping``; call ``ready`` when it begins.
 
     Raises:
@@ -59,14 +58,14 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[],
     await _serve(settings, wiring_execution.check_mode(settings, None, os.environ), stopping, ready)
 
 
-async def _serve(settings: Settings, mode: str, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def _serve(settings: Settings, mode: str, stopping: asyncio.Event, ready: Ready) -> None:
     # Two more connections: for the doorbell, and to hold the account.
     async with (
         wiring.database(settings, more_connections=2) as database,
         wiring_execution.execution(settings, database, mode) as service,
     ):
         log.info("execute_started", mode=mode, account=service.deal.account)
-        ready()
+        ready(lambda: asdict(service.statistics()))
         if not stopping.is_set():
             await run_until(stopping, service.stop, service.run())
         log.info("execute_stopped", **asdict(service.statistics()))

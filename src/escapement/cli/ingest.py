@@ -18,7 +18,7 @@ from escapement.model import Contract
 from escapement.projectx import HubParams
 from escapement.services.ingest import Ingestion
 from escapement.services.roll import RollParams, follow
-from escapement.services.supervise import run_until
+from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 
@@ -49,10 +49,10 @@ def check(settings: Settings) -> None:
 async def _ingest(settings: Settings) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    await serve(settings, stopping, lambda: None)
+    await serve(settings, stopping, unheard)
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
     """Ingest until ``stopping``; call ``ready`` when it begins.
 
     Raises:
@@ -60,11 +60,12 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[],
     """
     async with wiring.database(settings) as database:
         if settings.products:
-            ready()
-            await ingest_products(settings, database, stopping)
+            running: list[Ingestion] = []
+            ready(lambda: running[0].report() if running else {})
+            await ingest_products(settings, database, stopping, running=running)
             return
         async with _ingestion(settings, database) as ingestion:
-            ready()
+            ready(ingestion.report)
             if not stopping.is_set():
                 await run_until(stopping, ingestion.stop, ingestion.run())
 
@@ -76,13 +77,16 @@ async def ingest_products(
     *,
     hub: HubParams | None = None,
     params: RollParams | None = None,
+    running: list[Ingestion] | None = None,
 ) -> None:
     """Store bars of the settings' contracts and of the front contracts of their products until ``stopping``.
+
+    ``running`` is kept holding the ingestion at work.
 
     Raises:
         EscapementError: a product has no front, or ingestion failed.
     """
-    running: list[Ingestion] = []
+    running = [] if running is None else running
 
     @asynccontextmanager
     async def ingest_fronts(fronts: Mapping[str, Contract]) -> AsyncIterator[Ingestion]:

@@ -7,21 +7,22 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated
 
 import structlog
 import typer
-from pydantic import SecretStr
 
 from escapement import wiring
-from escapement.cli import analyze, app, coordinate, dashboard, execute, ingest, settings_of
+from escapement.cli import analyze, app, coordinate, dashboard, execute, ingest, notify, operations, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import ConfigurationError, EscapementError
 from escapement.logs import redact
-from escapement.services.supervise import Service, SuperviseParams, Supervisor
+from escapement.ports import ServiceHealth
+from escapement.services.supervise import Ready, Service, SuperviseParams, Supervisor
 from escapement.settings import Settings
-from escapement.storage import database_url
-from escapement.storage.health import HEARTBEAT_S, HealthStore, ServiceHealth
+from escapement.storage.health import HEARTBEAT_S, HealthStore
 
 log = structlog.get_logger(service="supervise")
 
@@ -33,7 +34,7 @@ class Runnable:
     """What a service can be started with: a check of its settings, and what serves until told to stop."""
 
     check: Callable[[Settings], None]
-    serve: Callable[[Settings, asyncio.Event, Callable[[], None]], Awaitable[None]]
+    serve: Callable[[Settings, asyncio.Event, Ready], Awaitable[None]]
 
 
 # Those that others live on come first.
@@ -43,6 +44,8 @@ RUNNABLE = {
     "coordinate": Runnable(coordinate.check, coordinate.serve),
     "execute": Runnable(execute.check, execute.serve),
     "dashboard": Runnable(dashboard.check, dashboard.serve),
+    "notify": Runnable(notify.check, notify.serve),
+    "operations": Runnable(operations.check, operations.serve),
 }
 
 
@@ -55,7 +58,12 @@ def run(
 ) -> None:
     """Run services in one process until SIGTERM or Ctrl-C; a service that fails is started again."""
     settings = settings_of(context, **({} if services is None else {"run": {"services": services}}))
-    chosen = [name for name in RUNNABLE if name in settings.run.services]
+    chosen = [name for name in RUNNABLE if name in settings.services()]
+    if not chosen:
+        raise ConfigurationError(
+            f"run.services {', '.join(settings.run.services)} has nothing to do: notify needs notify.channels, "
+            "operations needs operations.port"
+        )
     check(settings, chosen)
     asyncio.run(_run(settings, chosen))
 
@@ -77,11 +85,9 @@ def check(settings: Settings, chosen: Sequence[str]) -> None:
 
 
 async def _run(settings: Settings, chosen: Sequence[str]) -> None:
-    given = settings.database.url
     left_behind: list[str] = []
     try:
-        async with database_url(None if given is None else given.get_secret_value(), settings.data_dir) as url:
-            own = settings.model_copy(update={"database": settings.database.model_copy(update={"url": SecretStr(url)})})
+        async with wiring.located(settings) as own:
             supervisor, changed = supervised(own, chosen)
             stop_on_signals(supervisor.stop)
             telling = asyncio.create_task(_tell(own, supervisor, changed), name="health")
@@ -143,11 +149,19 @@ async def _tell_once(settings: Settings, supervisor: Supervisor) -> None:
         log.warning("health_untold", reason=str(error))
 
 
+@cache
+def _process() -> str:
+    """Name this process; in a container every run has the same number, so that the time makes it another one."""
+    return f"{socket.gethostname()}:{os.getpid()}:{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
 async def _put(store: HealthStore, supervisor: Supervisor) -> None:
     await store.put(
-        f"{socket.gethostname()}:{os.getpid()}",
+        _process(),
         [
-            ServiceHealth(each.service, str(each.state), each.since_ns, each.restarts, redact(each.error))
-            for each in supervisor.health()
+            ServiceHealth(
+                each.service, str(each.state), each.since_ns, each.restarts, redact(each.error), report=report
+            )
+            for each, report in zip(supervisor.health(), supervisor.reports(), strict=True)
         ],
     )

@@ -12,8 +12,9 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.tables import print_table
 from escapement.moments import datetime_from_ns, iso_from_ns
+from escapement.ports import ServiceHealth
 from escapement.settings import Settings
-from escapement.storage.health import ALIVE_S, HealthStore, ServiceHealth, is_well, state_seen
+from escapement.storage.health import ALIVE_S, HealthStore, is_well, state_seen
 
 
 @app.command()

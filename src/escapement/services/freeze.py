@@ -63,7 +63,8 @@ class FreezeWatch:
         lose: called with the cause and the moment since which trades are missed.
         counts: gets ``alarms``.
 
-    ``last_trade_ns`` is to be kept at the newest trade's time.
+    ``last_trade_ns`` is to be kept at the newest trade's time. ``quiet_s`` is when the venue last said that nothing was
+    missed, by ``time.monotonic()``; 0 before it did.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class FreezeWatch:
         self._renew_not_before_s = 0.0
         self._renew_each_s = _RENEW_EACH_S
         self.last_trade_ns = 0
+        self.quiet_s = 0.0
 
     async def run(self) -> None:
         """Watch forever."""
@@ -103,8 +105,11 @@ class FreezeWatch:
             if since_ns is None:
                 continue
             self._asked_ns = self._clock.now_ns()
+            asked_s = time.monotonic()
             try:
                 missed_ns = await self._missed(since_ns)
+                if missed_ns is None:
+                    self.quiet_s = asked_s
             except GatewayError as error:
                 log.info("freeze_unknown", contract=self._contract_id, reason=str(error))
                 missed_ns = None

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import structlog
@@ -79,7 +80,8 @@ class IngestParams:
 class IngestStatistics:
     """Counts since the start; ``bars_new`` were not in the store before, ``bars_waiting`` are in the buffer now.
 
-    ``holes``: how often the connection was lost or a record unreadable; ``gaps_open``: gaps not repaired yet;
+    ``connections``: how often the feed became live; ``holes``: how often it was lost or a record unreadable;
+    ``gaps_open``: gaps not repaired yet;
     ``gaps_closed`` and ``revised``: gaps repaired, and bars that wrote; ``compared``: bars compared with the venue's;
     ``compared_ns``: up to where that was done for all contracts; ``alarms``: disagreements and freezes found.
     ``venue_time_ns``: the newest time heard, nanoseconds UTC.
@@ -91,6 +93,7 @@ class IngestStatistics:
     bars: int = 0
     bars_new: int = 0
     bars_waiting: int = 0
+    connections: int = 0
     holes: int = 0
     gaps_open: int = 0
     gaps_closed: int = 0
@@ -146,6 +149,8 @@ class Ingestion:
             for contract_id in calendars:
                 self._look_after(contract_id, history)
         self._live = False
+        self._turned_s = time.monotonic()  # when the feed was last lost, or came back
+        self._begun_ns = now_ns()
         self._heard: dict[str, int] = {}  # the venue's time of each contract, by this connection
         self._last_heard: dict[str, tuple[int, int]] = {}  # the same by any connection, and when it came
         self._paused = False
@@ -192,6 +197,23 @@ class Ingestion:
             compared_ns=min(self._ledger.compared.get(each, 0) for each in self._observations),
             venue_time_ns=self._venue_time_ns,
         )
+
+    def report(self) -> dict[str, object]:
+        """Return the counts so far and how the feed is, as plain JSON data.
+
+        ``silent_s`` is how many seconds ago something of a contract was received, or the venue said that there was
+        nothing to receive; ``open`` whether the contract trades now by its calendar.
+        """
+        now_s, now_ns, market_ns = time.monotonic(), self._now_ns(), self._clock.now_ns()
+        contracts = {}
+        for contract_id, calendar in self._calendars.items():
+            _, heard_ns = self._last_heard.get(contract_id, (0, self._begun_ns))
+            watch = self._watches.get(contract_id)
+            quiet_s = now_s - watch.quiet_s if watch is not None and watch.quiet_s else math.inf
+            silent_s = min((now_ns - heard_ns) / NS_PER_SECOND, quiet_s)
+            contracts[contract_id] = {"open": calendar.is_open(market_ns), "silent_s": round(silent_s, 3)}
+        feed = {"connected": self._live, "for_s": round(now_s - self._turned_s, 3), "contracts": contracts}
+        return {**asdict(self.statistics()), "feed": feed, "lag": self._ledger.lag_counts.report()}
 
     def lags_s(self) -> list[float]:
         """Return how long the newest bars took from the receipt of what completed them into the store, seconds."""
@@ -303,7 +325,8 @@ class Ingestion:
                     self._keep(self._aggregator.advance_to(event.at_ns, contract_id=event.contract_id))
             case FeedLive():
                 log.info("feed_live", generation=event.generation)
-                self._live = True
+                self._counts["connections"] += 1
+                self._turn(live=True)
                 for contract_id in self._observations:
                     heard_ns = self._heard.get(contract_id, 0)
                     if self._clock.runs:
@@ -360,8 +383,12 @@ class Ingestion:
             # Trades come before all subscriptions are acknowledged, and may complete bars of the hole.
             self._mark(contract_id, observation.blind_since_ns, at_ns)
 
+    def _turn(self, *, live: bool) -> None:
+        self._live = live
+        self._turned_s = time.monotonic()
+
     def _go_blind(self, cause: GapCause, detail: str) -> None:
-        self._live = False
+        self._turn(live=False)
         self._heard.clear()
         for observation in self._observations.values():
             observation.lose(cause, detail)
@@ -369,7 +396,7 @@ class Ingestion:
 
     def _miss_since(self, contract_id: str, cause: GapCause, since_ns: int) -> None:
         """Take note that nothing came of a contract from ``since_ns`` on, until the next connection is live."""
-        self._live = False
+        self._turn(live=False)
         self._observations[contract_id].lose(cause, "", since_ns)
         self._mark(contract_id, since_ns, self._clock.now_ns())
         self._ledger.changed()

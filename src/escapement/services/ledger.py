@@ -21,6 +21,7 @@ from escapement.core.observation import Observation
 from escapement.errors import StorageUnavailable
 from escapement.model import Bar, Coverage, Gap, Session, Timeframe
 from escapement.ports import BarStore, StateStore
+from escapement.services.lags import LagCounts
 
 log = structlog.get_logger(service="ingest")
 
@@ -88,6 +89,7 @@ class Ledger:
         patience_s: how long a bar that is not whole waits for its repair; 0 stores it at once.
 
     ``compared``: up to where the bars of each contract were compared with the venue's, nanoseconds UTC, saved as well.
+    ``lag_counts``: how long all bars since the start took from their completion into the store.
     ``dirty`` says that something happened since the last time all was stored; ``room`` is set when bars were stored.
     """
 
@@ -120,6 +122,7 @@ class Ledger:
         self.dirty = True
         self.bars_new = 0
         self.compared: dict[str, int] = {}
+        self.lag_counts = LagCounts()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -248,7 +251,9 @@ class Ledger:
             new = await self._store_batch(bars, coverage, gaps, state)
             self.bars_new += new
             stored_s = time.monotonic()
-            self._lags_s.extend(stored_s - kept_s for kept_s in self._kept_s[: len(bars)])
+            lags_s = [stored_s - kept_s for kept_s in self._kept_s[: len(bars)]]
+            self._lags_s.extend(lags_s)
+            self.lag_counts.observe(lags_s)
             del self._waiting[: len(bars)], self._kept_s[: len(bars)]
             self.room.set()
             if last:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -48,12 +48,28 @@ class Health:
     error: str = ""
 
 
+Report = Callable[[], Mapping[str, object]]
+
+
+class Ready(Protocol):
+    """What a service calls once when it is up, with what tells of it from then on, if anything: plain JSON data."""
+
+    def __call__(self, report: Report | None = None) -> None:
+        """Take note that the service is up."""
+        ...
+
+
+def unheard(report: Report | None = None) -> None:
+    """Take the place of ``Ready`` where nobody listens."""
+    del report
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """Something that runs: ``run`` returns in good order after the event is set, and calls back once when it is up."""
 
     name: str
-    run: Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+    run: Callable[[asyncio.Event, Ready], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +115,21 @@ class _Seat:
         self.is_cut_off = False
         self._changed = changed
         self.health = Health(service.name, ServiceState.STARTING, time.time_ns())
+        self.report: Report = dict
 
-    def is_up(self) -> None:
+    def is_up(self, report: Report | None = None) -> None:
         """Take note that the service is up, unless it was asked to end meanwhile."""
+        self.report = report or dict
         if not self.stopping.is_set():
             self.stands(ServiceState.RUNNING)
+
+    def told(self) -> Mapping[str, object]:
+        """Return what the service says of itself; nothing when it cannot, which must not silence the others."""
+        try:
+            return self.report()
+        except Exception:
+            log.exception("report_failed", name=self.service.name)
+            return {}
 
     def stands(self, state: ServiceState, error: str | None = None, *, again: bool = False) -> None:
         """Take note of where the service stands."""
@@ -137,6 +163,10 @@ class Supervisor:
     def health(self) -> list[Health]:
         """Return how each service is, in the order of their dependence."""
         return [seat.health for seat in self._seats]
+
+    def reports(self) -> list[Mapping[str, object]]:
+        """Return what each service last said of itself, in the same order."""
+        return [seat.told() for seat in self._seats]
 
     def left_behind(self) -> list[str]:
         """Return the services that, once ``run`` has returned, still have not ended."""
@@ -238,4 +268,6 @@ class Supervisor:
                 raise
             log.exception("service_failed", name=seat.service.name)
             return "something that it waited for was cancelled"
+        finally:
+            seat.report = dict  # what ended is no longer connected to anything
         return None

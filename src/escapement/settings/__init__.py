@@ -19,6 +19,7 @@ from escapement.errors import ConfigurationError
 from escapement.settings.coordination import RULES, ConflictSettings, CoordinatorSettings
 from escapement.settings.dashboard import DashboardSettings
 from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
+from escapement.settings.operations import NotifySettings, OperationsSettings
 from escapement.settings.sections import (
     AnalyzerSettings,
     AnalyzersSettings,
@@ -57,6 +58,8 @@ __all__ = [
     "GatewaySettings",
     "IngestSettings",
     "LoggingSettings",
+    "NotifySettings",
+    "OperationsSettings",
     "ProductSettings",
     "RecorderSettings",
     "RiskSettings",

@@ -26,6 +26,7 @@ from escapement.settings.coordination import CoordinatorSettings
 from escapement.settings.dashboard import DashboardSettings
 from escapement.settings.execution import BacktestSettings, ExecutionSettings, RiskSettings, WatchdogSettings
 from escapement.settings.fields import Count, Seconds, Section, TimeframeName, no_flag, once_each, split
+from escapement.settings.operations import NotifySettings, OperationsSettings
 
 
 def _contract(value: object) -> object:
@@ -89,7 +90,7 @@ def _own_directory(value: object) -> object:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-ServiceName = Literal["ingest", "analyze", "coordinate", "execute", "dashboard"]
+ServiceName = Literal["ingest", "analyze", "coordinate", "execute", "dashboard", "notify", "operations"]
 
 
 class ContractSettings(Section):
@@ -205,7 +206,7 @@ class RunSettings(Section):
     """Which services ``escapement run`` keeps running, and how; see docs/run.md."""
 
     services: Annotated[tuple[ServiceName, ...], BeforeValidator(split), Field(min_length=1)] = (
-        "ingest", "analyze", "coordinate", "execute", "dashboard",
+        "ingest", "analyze", "coordinate", "execute", "dashboard", "notify", "operations",
     )  # fmt: skip
     first_delay_seconds: Seconds = 1.0
     longest_delay_seconds: Seconds = 60.0
@@ -274,8 +275,18 @@ class Settings(Section):
     backtest: BacktestSettings = BacktestSettings()
     dashboard: DashboardSettings = DashboardSettings()
     run: RunSettings = RunSettings()
+    operations: OperationsSettings = OperationsSettings()
+    notify: NotifySettings = NotifySettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
+
+    def services(self) -> list[ServiceName]:
+        """Return the services that ``escapement run`` runs: of those named, what has something to do."""
+        idle = {
+            *([] if self.notify.channels else ["notify"]),
+            *([] if self.operations.port is not None else ["operations"]),
+        }
+        return [name for name in self.run.services if name not in idle]
 
 
 def setting_paths() -> Iterator[str]:

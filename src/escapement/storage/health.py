@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import orjson
 
 from escapement.moments import datetime_from_ns, ns_from_datetime
+from escapement.ports import ServiceHealth
 from escapement.storage import queries
 from escapement.storage.database import DBHandler
 from escapement.storage.failures import translated
@@ -16,19 +18,6 @@ ALIVE_S = 5 * HEARTBEAT_S
 _WELL = "starting", "running", "stopping", "stopped"
 _PUT = queries.load("put_health")
 _HEALTH = queries.load("health")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceHealth:
-    """A service as its process told of it ``silent_s`` seconds ago; see the table ``service_health``."""
-
-    service: str
-    state: str
-    since_ns: int
-    restarts: int
-    error: str
-    process: str = ""
-    silent_s: float = 0.0
 
 
 def state_seen(health: ServiceHealth) -> str:
@@ -55,6 +44,7 @@ class HealthStore:
                 _PUT, process, [each.service for each in services], [each.state for each in services],
                 [datetime_from_ns(each.since_ns) for each in services], [each.restarts for each in services],
                 [each.error.replace("\0", "") for each in services],
+                [orjson.dumps(each.report).decode() for each in services],
             )  # fmt: skip
 
     async def services(self, alive_s: float) -> list[ServiceHealth]:
@@ -68,7 +58,7 @@ class HealthStore:
         return [
             ServiceHealth(
                 row["service"], row["state"], ns_from_datetime(row["since"]), row["restarts"], row["error"],
-                row["process"], row["silent_s"],
+                row["process"], row["silent_s"], orjson.loads(row["report"]),
             )
             for row in rows
         ]  # fmt: skip

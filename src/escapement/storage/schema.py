@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -89,6 +90,7 @@ async def upgrade(url: str) -> None:
             await guard.close()
 
 
+@cache
 def head() -> str:
     """Return the newest revision this program knows."""
     from escapement.storage import revisions  # noqa: PLC0415 - as in upgrade

@@ -1,1 +1,1 @@
-"""The dashboard: what is stored as a JSON API and as pages, and the few things that can be steered from there."""
+"""What is served over HTTP: the dashboard as a JSON API and as pages, what can be steered there, health and metrics."""

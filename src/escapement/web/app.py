@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from nicegui import app as pages_app
 from nicegui import ui
@@ -35,9 +35,14 @@ def make_parts(settings: Settings, database: DBHandler, sessions: Sessions) -> P
 
 
 def create_app(
-    settings: Settings, database: DBHandler, parts: Parts, sessions: Sessions, ready: Callable[[], None]
+    settings: Settings,
+    database: DBHandler,
+    parts: Parts,
+    sessions: Sessions,
+    operations: APIRouter,
+    ready: Callable[[], None],
 ) -> FastAPI:
-    """Return the application: API, pages, log-in, and the gate before all of them.
+    """Return the application: API, pages, log-in, what ``operations`` answers, and the gate before all of them.
 
     NiceGUI's pages belong to the process, so that this can be called once in each.
 
@@ -54,8 +59,8 @@ def create_app(
     passwords = Passwords(chosen)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.include_router(LogIn(passwords, sessions, audit).router())
-    # The routes of whoever watches the program (/healthz, /readyz, /metrics) belong here, before the pages, which take
-    # every other path; the gate lets them through from this machine without a log-in.
+    # Before the pages, which take every other path; the gate lets them through from this machine without a log-in.
+    app.include_router(operations)
     app.mount(PREFIX, api(parts, audit))
     pages.register(parts)
     pages_app.storage.path = settings.data_dir / "dashboard"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 import uvicorn
 
-from escapement import wiring
+from escapement import wiring, wiring_operations
 from escapement.errors import EscapementError
 from escapement.settings import DashboardSettings, Settings
 from escapement.web.app import create_app, make_parts
+from escapement.web.operations import router
 from escapement.web.process import check
 from escapement.web.security.sessions import Sessions, signing_key
+from escapement.web.server import Server, address_of, listen
 
 log = structlog.get_logger(service="dashboard")
 
@@ -26,47 +26,6 @@ _CONNECTIONS = 4
 _MOST_AT_ONCE = 500  # requests and web sockets; beyond that the answer is 503
 
 
-def listen(settings: DashboardSettings) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        EscapementError: the address is taken, or not one of this machine.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        # Only of sockets that say they are TCP does asyncio send small answers at once, not after 40 ms.
-        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(128)
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        raise EscapementError(
-            f"dashboard.host {settings.host!r}, dashboard.port {settings.port}: {error.strerror or error}; name another"
-        ) from error
-    return listening
-
-
-def address_of(listening: socket.socket) -> str:
-    """Return the address to type into a browser."""
-    host, port = listening.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the program around it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
 async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serve until ``stopping``; call ``ready`` with the address once requests are answered.
 
@@ -74,14 +33,18 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[st
         EscapementError: the database, the address or a setting stands in the way.
     """
     check(settings)
-    with contextlib.closing(listen(settings.dashboard)) as listening:
-        async with wiring.database(settings, more_connections=_CONNECTIONS) as database:
+    with contextlib.closing(listen(settings.dashboard.host, settings.dashboard.port, "dashboard")) as listening:
+        async with (
+            wiring.located(settings) as own,
+            wiring.database(own, more_connections=_CONNECTIONS) as database,
+            wiring_operations.lookout(own, settings.services()) as lookout,
+        ):
             chosen, address = settings.dashboard, address_of(listening)
             sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
             parts = make_parts(settings, database, sessions)
             await parts.reading.prepare()
-            app = create_app(settings, database, parts, sessions, lambda: ready(address))
-            server = _Server(_config(chosen, app))
+            app = create_app(settings, database, parts, sessions, router(lookout), lambda: ready(address))
+            server = Server(_config(chosen, app))
             beside = [
                 asyncio.create_task(parts.reading.listen(parts.doorbell), name="forming"),
                 asyncio.create_task(_stop(server, stopping), name="stop"),

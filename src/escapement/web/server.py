@@ -1,0 +1,88 @@
+"""An application on a socket, as one of the services of a process that has signals and logs of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from escapement.errors import EscapementError
+
+_GRACE_S = 2
+_LOOK_S = 0.02
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to the program it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+async def serve(app: FastAPI, host: str, port: int, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Serve ``app`` until ``stopping``; call ``ready`` with its address once connections are accepted.
+
+    Requests get two seconds to end. ``port`` 0 takes a free one.
+
+    Raises:
+        EscapementError: the address cannot be listened on.
+    """
+    listener = listen(host, port, "operations")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False
+    )
+    server = Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(_LOOK_S)
+        ready(address_of(listener))
+        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+def listen(host: str, port: int, section: str) -> socket.socket:
+    """Return a socket that listens; ``section`` of the settings names ``host`` and ``port``, 0 for any port.
+
+    Raises:
+        EscapementError: the address is taken, or not one of this machine.
+    """
+    # Before the server starts: it would end the whole process when the address is taken.
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        # Only of sockets that say they are TCP does asyncio send small answers at once, not after 40 ms.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(128)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise EscapementError(
+            f"{section}.host {host!r}, {section}.port {port}: {error.strerror or error}; name another"
+        ) from error
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
