@@ -93,7 +93,7 @@ def framed(site: Site, request: Request, path: str) -> Iterator[Page]:
             _top(page, path)
         top.move(target_index=1)
     with html.div(id="page", tabindex="-1"):
-        html.h1(PAGES[path]).classes("hidden")
+        html.h1(PAGES[path]).classes("unseen")
         yield page
 
 

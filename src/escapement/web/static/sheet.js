@@ -8,7 +8,7 @@ export default {
   template: `
     <div class="sheet" role="region" :aria-label="label" tabindex="0">
       <table v-if="rows.length">
-        <caption class="hidden">{{ label }}</caption>
+        <caption class="unseen">{{ label }}</caption>
         <thead><tr>
           <th v-for="column in columns" scope="col" :class="column.align">{{ column.label }}</th>
         </tr></thead>
