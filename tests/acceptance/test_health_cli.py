@@ -212,7 +212,7 @@ def test_run_serves_health_and_metrics_where_a_port_is_set(tmp_path: Path) -> No
             # Who finds the port taken waits for it, and does everything else meanwhile.
             with program(tmp_path, "run", "--services", "ingest,operations", **variables) as second:
                 reason = wait_for(second, "stderr", r'.*"service_restarts".*')
-                assert f"127.0.0.1:{port} cannot be listened on" in reason
+                assert f"operations.port {port}: Address already in use" in reason
                 wait_for(second, "stderr", "feed_live")
                 second.send_signal(signal.SIGTERM)
                 assert second.wait(30) == 0
