@@ -12,7 +12,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import typer
 
@@ -20,6 +19,7 @@ from escapement.cli import app, settings_of
 from escapement.cli.progress import shown_progress
 from escapement.settings import Settings
 from escapement.storage import POSTGRES_BIN_PATH, DBHandler, Status, TimescaleParams, database_url, migrate, status_of
+from escapement.storage.programs import without_password
 
 db_app = typer.Typer(help="The database: its schema, its state, its content.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
@@ -65,7 +65,7 @@ def psql(context: typer.Context) -> None:
     program = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
 
     async def work(found: str) -> int:
-        url, secret = _without_password(found)
+        url, secret = without_password(found)
         # Ctrl-C is for psql, which cancels a query by it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         process = await asyncio.create_subprocess_exec(program, *context.args, url, env=os.environ | secret)
@@ -94,16 +94,6 @@ def timescale_params(settings: Settings) -> TimescaleParams:
     """Return what the settings wish of TimescaleDB."""
     wished = settings.timescale
     return TimescaleParams(wished.chunk_days, wished.compress_after_days, wished.keep_days)
-
-
-def _without_password(url: str) -> tuple[str, dict[str, str]]:
-    """Split a URL into what may stand on a command line, which everybody can read, and psql's variable for the rest."""
-    parts = urlsplit(url)
-    access, _, place = parts.netloc.rpartition("@")
-    user, _, password = access.partition(":")
-    if not password:
-        return url, {}
-    return urlunsplit(parts._replace(netloc=f"{user}@{place}")), {"PGPASSWORD": unquote(password)}
 
 
 def _plain(value: object) -> object:

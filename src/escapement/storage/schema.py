@@ -14,7 +14,7 @@ from escapement.storage.failures import connecting, translated
 from escapement.storage.timescale import Chunks, Timescale, TimescaleParams, chunks, timescale, use_timescale
 
 _SIZES = queries.load("table_sizes")
-_REVISION = "SELECT version_num FROM alembic_version"
+REVISION_OF = "SELECT version_num FROM alembic_version"
 _LOCK = "SELECT pg_advisory_lock(6022140760)"
 _TIMEOUT_S = 30
 
@@ -106,6 +106,13 @@ def head() -> str:
     return revisions.head()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program knows how to go on from a revision."""
+    from escapement.storage import revisions  # noqa: PLC0415 - as in upgrade
+
+    return revisions.is_known(revision)
+
+
 async def revision(pool: asyncpg.Pool[asyncpg.Record]) -> str | None:
     """Return the revision the database is at; None without tables.
 
@@ -114,7 +121,7 @@ async def revision(pool: asyncpg.Pool[asyncpg.Record]) -> str | None:
     """
     with translated():
         try:
-            found = await pool.fetchval(_REVISION)
+            found = await pool.fetchval(REVISION_OF)
         except asyncpg.UndefinedTableError:
             return None
     return None if found is None else str(found)
