@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -38,13 +42,15 @@ INSERT INTO decision_log VALUES ('main', 2, 'CON.F.US.MES.H25', '2025-03-03T00:0
 INSERT INTO coordinator_watermarks VALUES ('main', 2, 'CON.F.US.MES.H25', '2025-03-03T00:01Z', '{"b": 1}', 1);
 INSERT INTO execution_accounts VALUES ('paper', 1, 'paper', now(), 50000, '{}', 1);
 INSERT INTO execution_wishes VALUES ('paper', 'CON.F.US.MES.H25', 'd1', 1, 1, 'sent', now(), true);
-INSERT INTO orders VALUES ('paper', 'k1', 7, 'CON.F.US.MES.H25', 'd1', 'entry', 'market', 'buy', 1, NULL, NULL, 'filled');
+INSERT INTO orders
+VALUES ('paper', 'k1', 7, 'CON.F.US.MES.H25', 'd1', 'entry', 'market', 'buy', 1, NULL, NULL, 'filled');
 INSERT INTO fills VALUES ('paper', 1, 'CON.F.US.MES.H25', 7, now(), 'buy', 1, 5700.25, 0.61, NULL, false);
 INSERT INTO positions VALUES ('paper', 'CON.F.US.MES.H25', 1, 0, 5700.25, 1, -0.61, 0.25, 1.25);
 INSERT INTO account_snapshots VALUES ('paper', '2025-03-03', 50000, 49999.39, 50000, 50001, 50001);
 INSERT INTO risk_checks (account, decision_id, contract_id, at, size, approved, code, words, checks)
 VALUES ('paper', 'd1', 'CON.F.US.MES.H25', now(), 1, true, '', '', '[]');
-INSERT INTO reconciliations (account, cause, kind, subject, ours, venues, action) VALUES ('paper', '', '', '', '', '', '');
+INSERT INTO reconciliations (account, cause, kind, subject, ours, venues, action)
+VALUES ('paper', '', '', '', '', '', '');
 INSERT INTO kill_switch (killed, reason, by) VALUES (true, 'test', 'me');
 INSERT INTO service_health VALUES ('p', 'ingest', 'running', now(), 0, '');
 """
@@ -113,3 +119,31 @@ async def another_database(url: str) -> str:
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def drop(url: str) -> None:
+    """Drop a database."""
+    parts = urlsplit(url)
+    connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+    await connection.execute(f"DROP DATABASE IF EXISTS {parts.path[1:]} WITH (FORCE)")
+    await connection.close()
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    """What a command needs to work on a database and nothing else of this machine."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ESCAPEMENT_", "DATABASE_"))}
+    return {**plain, "ESCAPEMENT_DATA_DIR": str(folder / "data"), "DATABASE_URL": url}
+
+
+def db(folder: Path, url: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``escapement db`` on a database."""
+    return subprocess.run(
+        [sys.executable, "-m", "escapement", "db", *map(str, arguments)], check=False, capture_output=True, text=True,
+        cwd=folder, env={**environment(folder, url), **variables}, timeout=100,
+    )  # fmt: skip
+
+
+def done(answer: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command printed that has to succeed."""
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout

@@ -77,6 +77,7 @@ from escapement.cli import (  # noqa: E402
     config,  # noqa: F401
     coordinate,  # noqa: F401
     db,  # noqa: F401
+    db_archive,  # noqa: F401
     db_backup,  # noqa: F401
     db_status,  # noqa: F401
     decisions,  # noqa: F401

@@ -48,10 +48,12 @@ async def back_up(url: str, file: Path) -> Backup:
         StorageError: the database does not answer, refuses, or has no tables of ours.
     """
     async with _connected(url) as connection:
-        version = connection.get_server_version()
+        major = connection.get_server_version().major
+        with translated():
+            version = str(await connection.fetchval("SHOW server_version")).partition(" ")[0]
         revision = await _revision(connection)
         is_timescale = (await timescale(connection)).installed is not None
-    programs = fitting(await client_programs(), version.major)
+    programs = fitting(await client_programs(), major)
     partial = file.with_name(f"{file.name}.partial")
     try:
         await asyncio.to_thread(_begin, file, partial)
@@ -63,7 +65,7 @@ async def back_up(url: str, file: Path) -> Backup:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}; name another file") from error
     finally:
         partial.unlink(missing_ok=True)
-    return Backup(f"{version.major}.{version.minor}", revision, is_timescale, size)
+    return Backup(version, revision, is_timescale, size)
 
 
 async def restore(url: str, file: Path, *, replace: bool) -> Backup:
