@@ -17,8 +17,11 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+from escapement.errors import InvalidInput, StorageError
 from escapement.storage import DBHandler, migrate
 from escapement.storage.archive import TABLES
+from escapement.storage.archive_export import export_archive
+from escapement.storage.archive_import import import_archive
 from filled import CONTRACTS, HOUR_NS, MINUTE, START, contents, db, done, environment, fill, walk
 
 NUMBERS = {"bar_revisions": "revision_id", "data_gaps": "gap_id"}
@@ -189,16 +192,14 @@ async def test_what_cannot_be_is_refused_with_its_file(
 ) -> None:
     async with await DBHandler.open(url) as database:
         await database.store_bars(walk(CONTRACTS[0], MINUTE, 2_000))
-    folder = tmp_path / "archive"
-    done(db(tmp_path, url, "export", folder))
-    part = folder / "ohlc_bars" / f"contract_id={CONTRACTS[0]}" / "day=2025-03-04" / "part.parquet"
+    await export_archive(url, tmp_path)
+    part = tmp_path / "ohlc_bars" / f"contract_id={CONTRACTS[0]}" / "day=2025-03-04" / "part.parquet"
     spoil(part)
     await migrate(other_url)
-    answer = db(tmp_path, other_url, "import", folder)
-    assert answer.returncode in {1, 2}
-    assert says in answer.stderr
-    assert str(folder) in answer.stderr
-    assert answer.stderr.count("error: ") == 1
+    async with await DBHandler.open(other_url) as database:
+        with pytest.raises((InvalidInput, StorageError), match=says) as caught:
+            await import_archive(database, tmp_path)
+    assert str(tmp_path) in str(caught.value)
     rows = [row for row in (await market_data(other_url))["ohlc_bars"] if "2025-03-04" in row]
     assert rows == [], "nothing of the file is there"
 
