@@ -55,7 +55,7 @@ async def test_an_archive_holds_every_row_and_brings_it_back(tmp_path: Path, url
     await migrate(other_url)
     done(db(tmp_path, other_url, "import", folder))
     assert await market_data(other_url) == before
-    assert "0 of them new" in done(db(tmp_path, other_url, "import", folder))
+    assert ", 0 of them new" in done(db(tmp_path, other_url, "import", folder))
     assert await market_data(other_url) == before
     assert sum(map(len, before["bar_revisions"])) > 0
 
@@ -69,7 +69,7 @@ async def test_only_what_changed_is_written_and_what_the_database_dropped_stays(
     damaged.write_bytes(damaged.read_bytes()[:1_000])
     connection = await asyncpg.connect(url)
     await connection.execute("DELETE FROM ohlc_bars WHERE timestamp < '2025-03-05Z' AND contract_id LIKE '%MES%'")
-    assert "1 of them written now" in done(db(tmp_path, url, "export", folder))
+    assert ", 1 of them written now" in done(db(tmp_path, url, "export", folder))
     done(db(tmp_path, url, "export", folder, "--contract", CONTRACTS[0]))
     done(db(tmp_path, url, "import", folder))
     await connection.close()
@@ -101,7 +101,7 @@ async def test_what_was_killed_in_the_middle_goes_on(tmp_path: Path, url: str, o
     before = await market_data(url)
     folder = tmp_path / "archive"
     await killed(tmp_path, url, "export", folder, lambda: len(list(folder.rglob("*.parquet"))) > 5)
-    assert "0 of them" not in done(db(tmp_path, url, "export", folder))
+    assert ", 0 of them" not in done(db(tmp_path, url, "export", folder))
     await migrate(other_url)
     async with await DBHandler.open(other_url) as database:
         some = asyncio.Event()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from escapement.errors import StorageUnavailable
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Timeframe
 from escapement.moments import ns_from_iso
 from escapement.storage import DBHandler, TimescaleParams, migrate, revisions, status_of
+from escapement.storage import timescale as timescale_module
+from escapement.storage.backup import back_up, restore
 from escapement.storage.timescale import set_policies, timescale
 
 on_timescale = pytest.mark.parametrize(
@@ -118,6 +122,20 @@ async def test_a_move_that_is_broken_off_leaves_the_table_as_it_was(empty_databa
 
 
 @on_timescale
+async def test_a_table_that_is_in_use_is_not_waited_for_without_end(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timescale_module, "_LOCK_WAIT", "200ms")
+    await filled_plain_database(empty_database_url)
+    reader = await asyncpg.connect(empty_database_url)
+    await reader.execute("BEGIN; SELECT FROM ohlc_bars LIMIT 1")
+    with pytest.raises(StorageUnavailable, match="it is in use for 200ms; end long queries"):
+        await migrate(empty_database_url)
+    await reader.close()
+    assert await migrate(empty_database_url) == []
+
+
+@on_timescale
 async def test_the_length_of_new_chunks_is_what_is_wished(empty_database_url: str) -> None:
     await migrate(empty_database_url)
     async with await DBHandler.open(empty_database_url) as database:
@@ -192,7 +210,7 @@ async def test_plain_postgresql_says_what_it_cannot_do(empty_database_url: str) 
 
 
 @on_timescale
-async def test_the_community_edition_compresses_and_takes_corrections(empty_database_url: str) -> None:
+async def test_the_community_edition_compresses_and_takes_corrections(tmp_path: Path, empty_database_url: str) -> None:
     await only_on(empty_database_url, "timescale")
     for _ in range(2):
         assert await migrate(empty_database_url, TimescaleParams(30, compress_after_days=90, keep_days=9_000)) == []
@@ -210,6 +228,15 @@ async def test_the_community_edition_compresses_and_takes_corrections(empty_data
         assert chunks.compressed_chunks == chunks.chunks
         assert chunks.before_bytes > 3 * chunks.after_bytes > 0
         assert {policy.days for policy in chunks.policies} == {90.0, 9_000.0}
+    file = tmp_path / "compressed.backup"
+    await back_up(empty_database_url, file)
+    await restore(empty_database_url, file, replace=True)
+    async with await DBHandler.open(empty_database_url) as database:
+        restored = (await status_of(database)).chunks
+        assert restored is not None
+        assert (restored.compressed_chunks, restored.chunks) == (chunks.compressed_chunks, chunks.chunks)
+        assert {policy.days for policy in restored.policies} == {90.0, 9_000.0}
+        assert await database.bars_between("MES", MINUTE, 0, FOREVER) == bars(2_000, volume=43) + stored[2_000:]
         assert await migrate(empty_database_url) == []
         chunks = (await status_of(database)).chunks
         assert chunks is not None

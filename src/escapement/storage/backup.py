@@ -54,7 +54,7 @@ async def back_up(url: str, file: Path) -> Backup:
         revision = await _revision(connection)
         is_timescale = (await timescale(connection)).installed is not None
     programs = fitting(await client_programs(), major)
-    partial = file.with_name(f"{file.name}.partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         await asyncio.to_thread(_begin, file, partial)
         place, secret = without_password(url)
@@ -219,13 +219,18 @@ def _reason(of_source: bytes, of_target: bytes, file: Path) -> str:
 
 
 def _begin(file: Path, partial: Path) -> None:
-    if file.exists():
-        raise InvalidInput(f"{file} is there already; name another file or move it away")
+    _check_is_new(file)
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def _check_is_new(file: Path) -> None:
+    if file.exists():
+        raise InvalidInput(f"{file} is there already; name another file or move it away")
+
+
 def _publish(partial: Path, file: Path) -> int:
+    _check_is_new(file)
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     partial.rename(file)

@@ -1,8 +1,12 @@
--- Drop every table, view and routine of the schema, except those of extensions.
+-- Drop every table, view and routine of the schema, except those of extensions, and have TimescaleDB forget our job.
 DO $$
 DECLARE
     drop text;
 BEGIN
+    IF to_regclass('timescaledb_information.jobs') IS NOT NULL THEN
+        PERFORM delete_job(job_id) FROM timescaledb_information.jobs
+        WHERE proc_schema = current_schema() AND proc_name = 'drop_old_bars';
+    END IF;
     -- All names first: what a CASCADE dropped has none any more.
     FOREACH drop IN ARRAY ARRAY(
         SELECT format('DROP %s IF EXISTS %s CASCADE', found.kind, found.name)

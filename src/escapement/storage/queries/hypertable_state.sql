@@ -5,11 +5,11 @@ SELECT count(*) AS chunks, count(*) FILTER (WHERE is_compressed) AS compressed_c
            SELECT extract(epoch FROM time_interval)::float8 / 86400 FROM timescaledb_information.dimensions
            WHERE hypertable_schema = current_schema() AND hypertable_name = 'ohlc_bars' AND dimension_number = 1
        ) AS chunk_days,
-       (
+       CASE WHEN count(*) FILTER (WHERE is_compressed) = 0 THEN 0 ELSE (  -- not every edition can say
            SELECT coalesce(sum(before_compression_total_bytes), 0)::bigint FROM hypertable_compression_stats('ohlc_bars')
-       ) AS before_bytes,
-       (
+       ) END AS before_bytes,
+       CASE WHEN count(*) FILTER (WHERE is_compressed) = 0 THEN 0 ELSE (
            SELECT coalesce(sum(after_compression_total_bytes), 0)::bigint FROM hypertable_compression_stats('ohlc_bars')
-       ) AS after_bytes
+       ) END AS after_bytes
 FROM timescaledb_information.chunks
 WHERE hypertable_schema = current_schema() AND hypertable_name = 'ohlc_bars'
