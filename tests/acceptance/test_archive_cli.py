@@ -60,6 +60,7 @@ async def test_an_archive_holds_every_row_and_brings_it_back(tmp_path: Path, url
     assert sum(map(len, before["bar_revisions"])) > 0
 
 
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 async def test_only_what_changed_is_written_and_what_the_database_dropped_stays(tmp_path: Path, url: str) -> None:
     await fill(url)
     before = await market_data(url)

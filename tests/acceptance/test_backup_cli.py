@@ -45,6 +45,7 @@ async def test_a_restored_database_is_the_one_that_was_backed_up_row_by_row(
     assert await contents(other_url) == before
 
 
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 async def test_a_backup_never_takes_the_place_of_a_file(tmp_path: Path, url: str) -> None:
     file = tmp_path / "all.backup"
     file.write_text("precious")
@@ -80,6 +81,7 @@ async def test_a_restore_that_fails_leaves_the_database_as_it_was(tmp_path: Path
     assert await contents(other_url) == before
 
 
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
 async def test_what_is_no_backup_of_ours_is_refused(tmp_path: Path, url: str, other_url: str) -> None:
     file = tmp_path / "file"
     for make, says in (

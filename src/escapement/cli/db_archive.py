@@ -20,7 +20,7 @@ from escapement.storage.archive_import import Imported, import_archive
 @db_app.command("export")
 def export_(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Of the archive, new or filled before.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of the archive, new or filled before.")],
     contract: Annotated[list[str] | None, typer.Option(help="A contract's id, repeatable; else all.")] = None,
 ) -> None:
     """Write bars with their revisions, and what is known of their completeness, to a Parquet file a contract and day.
@@ -38,7 +38,8 @@ def export_(
 
 @db_app.command("import")
 def import_(
-    context: typer.Context, folder: Annotated[Path, typer.Argument(help="Filled by escapement db export.")]
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Filled by escapement db export.")],
 ) -> None:
     """Put what an archive holds and the database does not into it; what is there is not changed.
 
