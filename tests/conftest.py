@@ -15,6 +15,7 @@ import pytest
 
 from escapement.storage import migrate
 from escapement.storage.embedded import embedded_server
+from filled import another_database, drop
 
 TIMESCALE = "ESCAPEMENT_TEST_TIMESCALE_URL"
 
@@ -66,6 +67,14 @@ async def url(empty_database_url: str) -> str:
     """A database of its own with our tables, on the embedded server and on TimescaleDB."""
     await migrate(empty_database_url)
     return empty_database_url
+
+
+@pytest.fixture
+async def other_url(empty_database_url: str) -> AsyncIterator[str]:
+    """A second database without tables, on the same server."""
+    url = await another_database(empty_database_url)
+    yield url
+    await drop(url)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -100,6 +100,26 @@ def test_a_server_of_ones_own_gets_its_tables_by_init_only(tmp_path: Path, empty
     assert not (tmp_path / "data").exists()
 
 
+def test_what_is_wished_of_timescaledb_is_put_in_force_or_told(tmp_path: Path, empty_database_url: str) -> None:
+    named = {"DATABASE_URL": empty_database_url, "ESCAPEMENT_TIMESCALE__CHUNK_DAYS": "7"}
+    answer = db(tmp_path, "init", ESCAPEMENT_TIMESCALE__KEEP_DAYS="900", **named)
+    done(answer)
+    state = json.loads(done(db(tmp_path, "status", "--json", **named)))
+    text = done(db(tmp_path, "status", **named))
+    warning = "warning: timescale.keep_days (900) has no effect: it needs TimescaleDB"
+    assert (warning in answer.stderr) == (state["timescale"]["license"] != "timescale")
+    if state["timescale"]["hypertable"]:
+        assert state["chunks"]["chunk_days"] == 7
+        assert f"{state['timescale']['edition']} edition: ohlc_bars is a hypertable" in text
+        assert "chunks     0 of 7 days each" in text
+        assert "\npolicy     " in text
+    else:
+        assert state["chunks"] is None
+        assert "plain PostgreSQL serves" in text
+    assert {table["name"] for table in state["tables"]} > {"ohlc_bars", "decisions", "orders"}
+    assert "\nsize       " in text
+
+
 @pytest.mark.parametrize(
     ("sql", "says"),
     [

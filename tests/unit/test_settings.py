@@ -183,6 +183,8 @@ def test_each_fault_is_told_on_a_line_of_its_own_with_source_name_and_remedy() -
         ("? [a]\n: b", ("key is a list",)),
         ("data_dir: 2025-99-99", ("not YAML",)),
         ("data_dir: " + "[" * 5_000, ("not YAML",)),
+        ("timescale: {compress_after_days: 90, keep_days: 60}", ("timescale", "keep_days is not above")),
+        ("timescale: {compress_after_days: 3}", ("timescale.compress_after_days", "3")),
     ],
 )
 def test_what_cannot_be_used_is_named(text: str, words: tuple[str, ...]) -> None:

@@ -78,6 +78,9 @@ from escapement.cli import (  # noqa: E402
     coordinate,  # noqa: F401
     dashboard,  # noqa: F401
     db,  # noqa: F401
+    db_archive,  # noqa: F401
+    db_backup,  # noqa: F401
+    db_status,  # noqa: F401
     decisions,  # noqa: F401
     demo,  # noqa: F401
     evaluate,  # noqa: F401

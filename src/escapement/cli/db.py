@@ -10,17 +10,16 @@ import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-import orjson
 import typer
 
 from escapement.cli import app, settings_of
+from escapement.cli.progress import shown_progress
 from escapement.settings import Settings
-from escapement.storage import POSTGRES_BIN_PATH, DBHandler, Status, database_url, migrate, status_of
+from escapement.storage import POSTGRES_BIN_PATH, DBHandler, Status, TimescaleParams, database_url, migrate, status_of
+from escapement.storage.programs import without_password
 
 db_app = typer.Typer(help="The database: its schema, its state, its content.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
@@ -30,38 +29,19 @@ Result = TypeVar("Result")
 
 @db_app.command()
 def init(context: typer.Context) -> None:
-    """Create or update the tables; on TimescaleDB make ohlc_bars a hypertable. Safe to repeat."""
-
-    async def work(url: str) -> Status:
-        await migrate(url)
-        return await _status(url)
-
+    """Create or update the tables; on TimescaleDB make ohlc_bars a hypertable, as the settings say. Safe to repeat."""
     settings = settings_of(context)
-    state = _with_database(settings, work)
-    typer.echo(f"The schema is at revision {state.revision}. {_timescale_line(state)}")
+    params = timescale_params(settings)
 
+    async def work(url: str) -> tuple[Status, list[str]]:
+        with shown_progress("ohlc_bars becomes a hypertable; nobody reads or writes it meanwhile") as progress:
+            notes = await migrate(url, params, progress)
+        return await status_at(url), notes
 
-@db_app.command()
-def status(context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Say what server it is, what schema it has, what of TimescaleDB is used, and what bars are stored."""
-    settings = settings_of(context)
-    state = _with_database(settings, _status)
-    kind = "embedded" if settings.database.url is None else "external"
-    if json:
-        rows = [asdict(series) | {"timeframe": str(series.timeframe)} for series in state.series]
-        typer.echo(orjson.dumps({"kind": kind, **asdict(state), "series": rows}, option=orjson.OPT_INDENT_2))
-        return
-    typer.echo(f"server     PostgreSQL {state.server_version}, {kind}")
-    if settings.database.url is None:
-        typer.echo(f"data       {settings.data_dir / 'postgres'}")
-    needed = "" if state.revision == state.head else f", this program needs {state.head}: run escapement db init"
-    typer.echo(f"schema     revision {state.revision or 'none'}{needed}")
-    typer.echo(f"timescale  {_timescale_line(state)}")
-    for series in state.series:
-        typer.echo(
-            f"bars       {series.contract_id:24} {series.timeframe!s:>4} {series.bars:9,}  "
-            f"{series.first:%Y-%m-%d %H:%M}Z to {series.last:%Y-%m-%d %H:%M}Z, {series.not_whole:,} not whole"
-        )
+    state, notes = with_database(settings, work)
+    typer.echo(f"The schema is at revision {state.revision}. {timescale_line(state)}")
+    for note in notes:
+        typer.echo(f"warning: {note}.", err=True)
 
 
 @db_app.command()
@@ -72,7 +52,7 @@ def url(context: typer.Context) -> None:
     async def work(found: str) -> str:
         return found
 
-    typer.echo(_with_database(settings, work))
+    typer.echo(with_database(settings, work))
     if settings.database.url is None:
         sys.stderr.write(
             "The embedded server runs only while a program uses it; escapement db psql keeps it running.\n"
@@ -85,13 +65,13 @@ def psql(context: typer.Context) -> None:
     program = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
 
     async def work(found: str) -> int:
-        url, secret = _without_password(found)
+        url, secret = without_password(found)
         # Ctrl-C is for psql, which cancels a query by it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         process = await asyncio.create_subprocess_exec(program, *context.args, url, env=os.environ | secret)
         return await process.wait()
 
-    raise typer.Exit(_with_database(settings_of(context), work))
+    raise typer.Exit(with_database(settings_of(context), work))
 
 
 @db_app.command()
@@ -102,7 +82,7 @@ def query(context: typer.Context, sql: Annotated[str, typer.Argument(help="One s
         async with await DBHandler.open(found, connections=1) as database:
             return await database.read(sql)
 
-    columns, rows = _with_database(settings_of(context), work)
+    columns, rows = with_database(settings_of(context), work)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -110,14 +90,10 @@ def query(context: typer.Context, sql: Annotated[str, typer.Argument(help="One s
     typer.echo(text.getvalue(), nl=False)
 
 
-def _without_password(url: str) -> tuple[str, dict[str, str]]:
-    """Split a URL into what may stand on a command line, which everybody can read, and psql's variable for the rest."""
-    parts = urlsplit(url)
-    access, _, place = parts.netloc.rpartition("@")
-    user, _, password = access.partition(":")
-    if not password:
-        return url, {}
-    return urlunsplit(parts._replace(netloc=f"{user}@{place}")), {"PGPASSWORD": unquote(password)}
+def timescale_params(settings: Settings) -> TimescaleParams:
+    """Return what the settings wish of TimescaleDB."""
+    wished = settings.timescale
+    return TimescaleParams(wished.chunk_days, wished.compress_after_days, wished.keep_days)
 
 
 def _plain(value: object) -> object:
@@ -126,21 +102,29 @@ def _plain(value: object) -> object:
     return {True: "t", False: "f"}[value] if isinstance(value, bool) else value
 
 
-async def _status(url: str) -> Status:
+async def status_at(url: str) -> Status:
+    """Look at a database, whatever its schema."""
     async with await DBHandler.open(url, connections=1) as database:
         return await status_of(database)
 
 
-def _timescale_line(state: Status) -> str:
+def timescale_line(state: Status) -> str:
+    """Say in a sentence what of TimescaleDB is used."""
     scale = state.timescale
     if scale.hypertable:
-        return f"TimescaleDB {scale.installed} ({scale.license} licence): ohlc_bars is a hypertable."
+        text = f"TimescaleDB {scale.installed}, {scale.edition} edition: ohlc_bars is a hypertable."
+        is_current = scale.available in {None, scale.installed}
+        return (
+            text if is_current else f"{text} Its programs are of {scale.available}: ALTER EXTENSION timescaledb UPDATE."
+        )
     if scale.available or scale.installed:
         return "TimescaleDB is there but not used: its extension could not be created; ask the server's owner."
     return "TimescaleDB is not there; plain PostgreSQL serves."
 
 
-def _with_database(settings: Settings, work: Callable[[str], Awaitable[Result]]) -> Result:
+def with_database(settings: Settings, work: Callable[[str], Awaitable[Result]]) -> Result:
+    """Do ``work`` with the URL of the settings' database, or of the embedded one, which runs meanwhile."""
+
     async def run() -> Result:
         named = settings.database.url
         async with database_url(None if named is None else named.get_secret_value(), settings.data_dir) as found:

@@ -25,3 +25,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, wra
     least, most = Measurement.get(console, console.options.update(max_width=10_000), table)
     console.width = max(console.width, least) if console.is_terminal else most
     console.print(table)
+
+
+def size_text(amount: float) -> str:
+    """Write a number of bytes for people, such as ``12.3 MB``."""
+    units = ["bytes", "kB", "MB", "GB"]
+    while amount >= 1_000 and len(units) > 1:
+        amount /= 1_000
+        units.pop(0)
+    return f"{amount:,.0f} bytes" if len(units) == 4 else f"{amount:,.1f} {units[0]}"

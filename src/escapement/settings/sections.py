@@ -115,6 +115,20 @@ class DatabaseSettings(Section):
     statement_timeout_seconds: Seconds = 60.0
 
 
+class TimescaleSettings(Section):
+    """What a TimescaleDB server does for the bars; see docs/storage.md. ``escapement db init`` puts it in force."""
+
+    chunk_days: Annotated[Count, Field(le=3_650)] = 30
+    compress_after_days: Annotated[Count, Field(ge=7)] | None = None  # what is repaired is a few days old
+    keep_days: Annotated[Count, Field(ge=30)] | None = None
+
+    @model_validator(mode="after")
+    def _compressed_before_dropped(self) -> Self:
+        if self.keep_days and self.compress_after_days and self.keep_days <= self.compress_after_days:
+            raise ValueError("keep_days is not above compress_after_days, which leaves nothing to compress; raise it")
+        return self
+
+
 class GatewaySettings(Section):
     """Which gateway, and who logs in. The three URLs, given together, take the place of ``firm``."""
 
@@ -263,6 +277,7 @@ class Settings(Section):
         tuple[TimeframeName, ...], BeforeValidator(split), AfterValidator(once_each), Field(min_length=1)
     ] = tuple(Timeframe.parse(text) for text in ("1m", "5m", "15m", "1h", "4h", "1d"))
     database: DatabaseSettings = DatabaseSettings()
+    timescale: TimescaleSettings = TimescaleSettings()
     gateway: GatewaySettings = GatewaySettings()
     ingest: IngestSettings = IngestSettings()
     repair: RepairSettings = RepairSettings()

@@ -14,9 +14,11 @@ from escapement.storage.database import DBHandler, Series
 from escapement.storage.embedded import POSTGRES_BIN_PATH, embedded_server, revive
 from escapement.storage.schema import Status, require_head, status_of
 from escapement.storage.schema import upgrade as migrate
+from escapement.storage.timescale import TimescaleParams
 
 __all__ = [
-    "POSTGRES_BIN_PATH", "DBHandler", "Series", "Status", "database_url", "migrate", "open_database", "status_of",
+    "POSTGRES_BIN_PATH", "DBHandler", "Series", "Status", "TimescaleParams", "database_url", "migrate", "open_database",
+    "status_of",
 ]  # fmt: skip
 
 log = structlog.get_logger(service="database")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from escapement.errors import ConfigurationError, SchemaMismatch, StorageError, StorageUnavailable
+from escapement.errors import ConfigurationError, EscapementError, SchemaMismatch, StorageError, StorageUnavailable
 
 # Says nothing of the URL itself, which may hold the password; the driver's own message repeats parts of it.
 UNREADABLE_URL = "database.url (DATABASE_URL) cannot be read; write postgresql://user:password@host:port/database"
@@ -39,6 +39,8 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
     """
     try:
         yield
+    except EscapementError:
+        raise  # some are ValueErrors too
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         if not missing_is_ours:
             raise StorageError(f"the database refused: {error}") from error

@@ -24,6 +24,11 @@ def head() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program has a revision of that name."""
+    return revision in {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 async def apply(connect: Callable[[], Awaitable[asyncpg.Connection[asyncpg.Record]]]) -> None:
     """Bring the database that ``connect`` leads to to the newest revision, in one transaction.
 

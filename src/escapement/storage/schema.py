@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import asyncpg
 
@@ -12,34 +12,35 @@ from escapement.errors import SchemaMismatch
 from escapement.storage import queries
 from escapement.storage.database import DBHandler, Series
 from escapement.storage.failures import connecting, translated
+from escapement.storage.timescale import Chunks, Timescale, TimescaleParams, chunks, timescale, use_timescale
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-_HYPERTABLE = (_MIGRATIONS / "hypertable.sql").read_text(encoding="utf-8")
-_TIMESCALE = queries.load("timescale")
-_REVISION = "SELECT version_num FROM alembic_version"
-_IS_HYPERTABLE = "SELECT true FROM timescaledb_information.hypertables WHERE hypertable_name = 'ohlc_bars'"
+_SIZES = queries.load("table_sizes")
+REVISION_OF = "SELECT version_num FROM alembic_version"
 _LOCK = "SELECT pg_advisory_lock(6022140760)"
 _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Timescale:
-    """What the server offers of TimescaleDB: versions, licence (``apache`` or ``timescale``), and what is used."""
+class TableSize:
+    """How many bytes a table takes with its indexes."""
 
-    available: str | None
-    installed: str | None
-    license: str | None
-    hypertable: bool
+    name: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a database is and holds; ``revision`` is None without our tables, ``head`` is what this program needs."""
+    """What a database is and holds; ``revision`` is None without our tables, ``head`` is what this program needs.
+
+    ``chunks`` is None where ``ohlc_bars`` is a plain table; ``tables`` stand by size.
+    """
 
     server_version: str
     revision: str | None
     head: str
     timescale: Timescale
+    chunks: Chunks | None
+    tables: list[TableSize]
     series: list[Series]
 
 
@@ -64,13 +65,28 @@ async def server_of(database: DBHandler) -> Status:
         version = str(await database.pool.fetchval("SHOW server_version"))
         async with database.pool.acquire() as connection:
             scale = await timescale(connection)
-    return Status(version, found, head(), scale, [])
+            parts = await chunks(connection) if scale.hypertable else None
+            sizes = {row["name"]: row["bytes"] for row in await connection.fetch(_SIZES)}
+    if parts is not None:
+        sizes["ohlc_bars"] = parts.bytes
+    tables = [TableSize(*each) for each in sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0]))]
+    return Status(version, found, head(), scale, parts, tables, [])
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(
+    url: str, params: TimescaleParams | None = None, progress: Callable[[int, int], None] | None = None
+) -> list[str]:
     """Create or update the tables, and make ``ohlc_bars`` a hypertable where the server has TimescaleDB.
 
-    Safe to repeat and to run from several programs at once.
+    Safe to repeat and to run from several programs at once. A filled table is locked while its rows move.
+
+    Args:
+        url: of the database.
+        params: what is wished of TimescaleDB.
+        progress: told how many bytes of how many have moved, about.
+
+    Returns:
+        What was wished and cannot be had there, a sentence each.
 
     Raises:
         ConfigurationError: the URL cannot be read, or user, password or database are refused.
@@ -79,13 +95,17 @@ async def upgrade(url: str) -> None:
     """
     from escapement.storage import revisions  # noqa: PLC0415 - a third of the time any command takes to start
 
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+        return connection
+
     with connecting():
-        guard = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+        guard = await connect()
     with translated():
         try:
             await guard.execute(_LOCK)
-            await revisions.apply(lambda: asyncpg.connect(url, timeout=_TIMEOUT_S))
-            await _use_timescale(guard)
+            await revisions.apply(connect)
+            return await use_timescale(guard, params or TimescaleParams(), connect, progress)
         finally:
             await guard.close()
 
@@ -98,6 +118,13 @@ def head() -> str:
     return revisions.head()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program knows how to go on from a revision."""
+    from escapement.storage import revisions  # noqa: PLC0415 - as in upgrade
+
+    return revisions.is_known(revision)
+
+
 async def revision(pool: asyncpg.Pool[asyncpg.Record]) -> str | None:
     """Return the revision the database is at; None without tables.
 
@@ -106,7 +133,7 @@ async def revision(pool: asyncpg.Pool[asyncpg.Record]) -> str | None:
     """
     with translated():
         try:
-            found = await pool.fetchval(_REVISION)
+            found = await pool.fetchval(REVISION_OF)
         except asyncpg.UndefinedTableError:
             return None
     return None if found is None else str(found)
@@ -124,32 +151,3 @@ async def require_head(pool: asyncpg.Pool[asyncpg.Record]) -> None:
         raise SchemaMismatch(
             f"the database's schema is {found or 'not there'}, this program needs {head()}; run escapement db init"
         )
-
-
-async def timescale(
-    connection: asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record],
-) -> Timescale:
-    """Tell what the server has of TimescaleDB.
-
-    Raises:
-        StorageError: the database does not answer or refuses.
-    """
-    with translated():
-        row = await connection.fetchrow(_TIMESCALE)
-        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-        hypertable = row["installed"] is not None and bool(await connection.fetchval(_IS_HYPERTABLE))
-    available = row["available"] if row["preloaded"] else None
-    return Timescale(available, row["installed"], row["license"], hypertable)
-
-
-async def _use_timescale(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    state = await timescale(connection)
-    if state.available is None or state.hypertable:
-        return
-    try:
-        async with connection.transaction():
-            await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-    except asyncpg.InsufficientPrivilegeError:
-        # The owner of the server decides; plain PostgreSQL serves as well, and db status shows what is in use.
-        return
-    await connection.execute(_HYPERTABLE)
