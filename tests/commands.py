@@ -1,0 +1,41 @@
+"""Commands as documentation and deployment files write them, read by the program's own command line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from escapement.cli import app
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Each call of the program in lines of a shell, as its words after the program's name."""
+    for line in text.replace("\\\n", " ").splitlines():
+        found = re.match(r"\s*(?:[A-Z_]+=\S+ )*(?:\S+/)?escapement(?: (.*))?$", line)
+        if found:
+            yield shlex.split(found[1] or "", comments=True)
+
+
+def refusal(words: list[str]) -> str | None:
+    """What the command line has against a command, None if it would run it; files need not be there."""
+    command, context, rest = get_command(app), None, list(words)
+    try:
+        while True:
+            context = command.make_context(command.name, rest, parent=context)
+            if not hasattr(command, "resolve_command"):
+                return None
+            _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    except Exception as error:
+        if isinstance(error, typer.Exit) or "does not exist" in str(error):
+            return None
+        return f"{' '.join(words)}: {error or type(error).__name__}"
