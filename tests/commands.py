@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,17 +14,25 @@ from typer.main import get_command
 from escapement.cli import app
 
 
-def blocks(page: Path, language: str = "") -> list[str]:
-    """The code blocks of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The code blocks of a page, in order: what stands behind the opening fence, and the content."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^( *)```([^\n`]*)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    return [(kind, textwrap.dedent(content)) for _, kind, content in found]
 
 
 def commands_in(text: str) -> Iterator[list[str]]:
     """Each call of the program in lines of a shell, as its words after the program's name."""
-    for line in text.replace("\\\n", " ").splitlines():
-        found = re.match(r"\s*(?:[A-Z_]+=\S+ )*(?:\S+/)?escapement(?: (.*))?$", line)
-        if found:
-            yield shlex.split(found[1] or "", comments=True)
+    lines = text.replace("\\\n", " ").splitlines()
+    while lines:
+        found = re.match(r"\s*(?:[A-Z_]+=\S+ )*(?:\S+/)?escapement(?: (.*))?$", lines.pop(0))
+        rest = "" if found is None else found[1] or ""
+        while found is not None:
+            try:
+                yield shlex.split(rest, comments=True)
+                break
+            except ValueError:  # a quotation that goes on
+                rest += f"\n{lines.pop(0)}"
 
 
 def refusal(words: list[str]) -> str | None:
