@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from typer._click import ClickException
 from typer.main import get_command
 
 from escapement.cli import app
@@ -44,7 +45,7 @@ def refusal(words: list[str]) -> str | None:
             if not hasattr(command, "resolve_command"):
                 return None
             _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-    except Exception as error:
-        if isinstance(error, typer.Exit) or "does not exist" in str(error):
-            return None
-        return f"{' '.join(words)}: {error or type(error).__name__}"
+    except typer.Exit:
+        return None
+    except ClickException as error:
+        return None if "does not exist" in str(error) else f"{' '.join(words)}: {type(error).__name__} {error}"

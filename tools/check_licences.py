@@ -1,7 +1,7 @@
 """Check under which licences what is installed with the program may be used, and print each.
 
 Usage: python tools/check_licences.py [REQUIREMENTS]; without an argument requirements.txt, what every user installs. A
-package that says nothing, or something that is not on the list, ends it with exit code 1: read its licence, then add it.
+package that says nothing, or something that is not on the list, ends it with exit code 1: read its licence and add it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the documentation site has besides the files in ``docs``: pages made of the code, and those of the repository.
 
-MkDocs calls the two functions named ``on_…``. Links that lead from one place to the other are led there on the site too.
+MkDocs calls the two functions named ``on_…``. Links from one place to the other are led there on the site too.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typer.main import get_command
 
 import escapement
 from escapement.cli import app
-from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, SETTINGS_VARIABLE, Settings, setting_paths
-from escapement.settings.sources import PREFIX, VARIABLES
+from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings, setting_paths
+from escapement.settings.sources import PREFIX, SETTINGS_VARIABLE, VARIABLES
 from escapement.storage import migrate
 from escapement.storage.embedded import embedded_server
 
@@ -96,7 +96,7 @@ def variables() -> str:
     defaults = Settings().model_dump(mode="json")
     parts = [
         "# Variables",
-        "Every variable that counts, in `.env` or the environment. [Settings](../settings.md) says what each setting does.",
+        "Every variable that counts, in `.env` or the environment. [Settings](../settings.md) says what each does.",
         "| variable | setting | default |\n|---|---|---|",
     ]
     for path in setting_paths():
@@ -106,12 +106,12 @@ def variables() -> str:
         shown = "null" if path == "data_dir" else json.dumps(value)
         names = [*others.get(path, []), f"{PREFIX}{path.upper().replace('.', '__')}"]
         parts[-1] += f"\n| {', '.join(f'`{name}`' for name in names)} | `{path}` | `{_cell(shown)}` |"
-    parts += [
+    parts.append(
         "| variable | what it does |\n|---|---|\n"
         f"| `{SETTINGS_VARIABLE}` | the settings file, unless `--settings` names one |\n"
         f"| `{LIVE_VARIABLE}` | `yes` is one of the things that [live trading](../execution.md#live) needs |\n"
         f"| `{LOCATION_VARIABLE}` | `own-device` says so, where a [firm](../risk.md) forbids servers |"
-    ]
+    )
     return "\n\n".join(parts) + "\n"
 
 

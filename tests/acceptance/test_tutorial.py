@@ -21,7 +21,7 @@ from escapement.settings import setting_paths
 ROOT = Path(__file__).parents[2]
 BLOCKS = [(kind, text) for kind, text in blocks(ROOT / "docs" / "tutorial.md") if kind.startswith("sh")]
 # Tells each command that fails; what was meant to be looked at may say by its exit code that something is not well yet.
-TELLING = 'trap \'echo "failed: $BASH_COMMAND" >&2\' ERR\n'
+TELLING = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n"
 MAY_FAIL = "escapement gaps"
 
 

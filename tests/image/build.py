@@ -46,6 +46,30 @@ class Stage:
             sys.exit(f"{done.stdout}\nfailed with {done.returncode}: {command}")
         return done.stdout
 
+    def copy(self, words: str, files: Path, stages: dict[str, Stage]) -> None:
+        *sources, place = words.split()
+        if sources[0].startswith("--from="):
+            files = stages[sources.pop(0).removeprefix("--from=")].root
+        target = self.root / (place if place.startswith("/") else f"{self.folder}/{place}").strip("/")
+        target.mkdir(parents=True, exist_ok=True)
+        for source in (files / each.strip("/") for each in sources):
+            subprocess.run(["cp", "-a", f"{source}/." if source.is_dir() else source, target], check=True)
+
+    def note(self, word: str, rest: str) -> None:
+        match word:
+            case "WORKDIR":
+                self.folder = rest
+                (self.root / rest.strip("/")).mkdir(parents=True, exist_ok=True)
+            case "ENV":
+                for name, value in re.findall(r"(\w+)=(\S+)", rest):
+                    self.variables[name] = value.replace("$PATH", self.variables["PATH"])
+            case "USER":
+                self.user = rest
+            case "ENTRYPOINT":
+                self.command = re.findall(r'"(.*?)"', rest)
+            case _:
+                sys.exit(f"{word} is not known here")
+
 
 def instructions() -> list[tuple[str, str]]:
     text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
@@ -81,12 +105,6 @@ def context(folder: Path) -> Path:
     return folder
 
 
-def copy(sources: list[Path], target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for source in sources:
-        subprocess.run(["cp", "-a", f"{source}/." if source.is_dir() else source, target], check=True)
-
-
 def build() -> Stage:
     """Follow the Dockerfile, an instruction at a time; return its last stage."""
     stages: dict[str, Stage] = {}
@@ -103,23 +121,11 @@ def build() -> Stage:
             case "RUN":
                 stage.run(rest)
             case "COPY":
-                *words, target = rest.split()
-                source = stages[words.pop(0).removeprefix("--from=")].root if words[0].startswith("--") else files
-                copy([source / each.strip("/") for each in words], stage.root / f"{stage.folder}/{target}".strip("/"))
-            case "WORKDIR":
-                stage.folder = rest
-                (stage.root / rest.strip("/")).mkdir(parents=True, exist_ok=True)
-            case "ENV":
-                for name, value in re.findall(r"(\w+)=(\S+)", rest):
-                    stage.variables[name] = value.replace("$PATH", stage.variables["PATH"])
-            case "USER":
-                stage.user = rest
-            case "ENTRYPOINT":
-                stage.command = re.findall(r'"(.*?)"', rest)
+                stage.copy(rest, files, stages)
             case "ARG" | "VOLUME" | "HEALTHCHECK" | "CMD":
                 pass
             case _:
-                sys.exit(f"{word} is not known here")
+                stage.note(word, rest)
     return stage
 
 

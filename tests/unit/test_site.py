@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from commands import blocks, commands_in, refusal
-from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, SETTINGS_VARIABLE, Settings, setting_paths
-from escapement.settings.sources import VARIABLES
+from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings, setting_paths
+from escapement.settings.sources import SETTINGS_VARIABLE, VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -49,7 +49,9 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 def test_every_page_can_be_found(site: Path) -> None:
     start = (site / "index.html").read_text(encoding="utf-8")
     for page in PAGES:
-        assert f'href="{page.relative_to(ROOT / "docs").with_suffix(".html")}"' in start or page.name == "index.md", page
+        assert f'href="{page.relative_to(ROOT / "docs").with_suffix(".html")}"' in start or page.name == "index.md", (
+            page
+        )
 
 
 def test_the_reference_names_every_variable_command_table_and_channel(site: Path) -> None:
