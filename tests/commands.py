@@ -42,9 +42,10 @@ def refusal(words: list[str]) -> str | None:
     try:
         while True:
             context = command.make_context(command.name, rest, parent=context)
-            if not hasattr(command, "resolve_command"):
+            rest = [*context._protected_args, *context.args]
+            if not rest or not hasattr(command, "resolve_command"):
                 return None
-            _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            _, command, rest = command.resolve_command(context, rest)
     except typer.Exit:
         return None
     except ClickException as error:

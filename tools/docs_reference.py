@@ -67,10 +67,9 @@ def command_line() -> str:
 
 def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or command.invoke_without_command:
         yield name, command
-        return
-    for word, each in inner.items():
+    for word, each in (inner or {}).items():
         yield from _leaves(each, f"{name} {word}")
 
 
