@@ -83,6 +83,8 @@ def base() -> Path:
     if not (made / ".complete").exists():
         shutil.rmtree(made, ignore_errors=True)
         WORK.mkdir(parents=True, exist_ok=True)
+        if shutil.which("debootstrap") is None:
+            subprocess.run(["apt-get", "install", "--yes", "-qq", "debootstrap"], check=True)
         command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie", str(made)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for file in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt"):
@@ -130,8 +132,8 @@ def build() -> Stage:
 
 
 def main() -> None:
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        sys.exit("it needs root, and debootstrap: apt-get install debootstrap")
+    if os.geteuid() != 0:
+        sys.exit("it needs root")
     image = build()
     entry = " ".join(image.command)
     assert image.run("id -u").strip() == "10001"

@@ -88,6 +88,16 @@ def test_no_file_of_deployment_holds_a_credential() -> None:
         assert not re.search(r"://[^\s$:@]+:[^$@\s]+@", text)
 
 
+def test_nothing_but_what_is_named_reaches_whoever_builds_the_image() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    first, *others = [line for line in lines if not line.startswith("#")]
+    assert first == "*"
+    let_through = [line[1:] for line in others if line.startswith("!")]
+    assert [name for name in let_through if not (ROOT / name).exists() or name.startswith(".")] == []
+    copied = re.findall(r"^COPY (?!--from|\. )(.*) \S+$", (ROOT / "deploy/Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert set(" ".join(copied).split()) <= set(let_through)
+
+
 @pytest.mark.parametrize("file", RAILWAY, ids=lambda file: file.stem)
 def test_railway_files_hold_fields_railway_knows_and_commands_we_know(file: Path) -> None:
     content = json.loads(file.read_text(encoding="utf-8"))
