@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILED_TESTS := tests/golden tests/property tests/unit tests/acceptance/test_analyzers_cli.py \
     tests/acceptance/test_backtest_cli.py
 
-.PHONY: help install demo test faults lint bench compiled soak pins
+.PHONY: help install demo test faults lint bench compiled soak pins docs audit licences sbom
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,20 @@ soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, 
 	@for program in soak/busy_market.py soak/chain.py soak/faults.py soak/kills.py soak/long_session.py \
 	    soak/order_kills.py soak/orders.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
+
+docs: $(VENV)/.installed-dev ## build the documentation site into site/, without a network; whatever is not right ends it
+	PYTHONPATH=tools NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+audit: $(VENV)/.installed-dev ## compare what is installed with known weaknesses; needs the network
+	@tools/audit.sh $(BIN)/pip-audit
+
+licences: $(VENV)/.installed-dev ## check under which licences what is installed may be used
+	@$(BIN)/python tools/check_licences.py
+
+sbom: $(VENV)/.installed-dev ## list what is installed as build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible \
+	    --of JSON --output-file build/sbom.json
 
 pins: $(VENV)/.installed-dev ## resolve pyproject.toml to the pins (ARGS=--upgrade for newer ones)
 	$(BIN)/python -m pip install --quiet uv

@@ -14,7 +14,8 @@ compile "$@" --output-file requirements.txt
 everything=$(mktemp)
 trap 'rm -f "$everything"' EXIT
 [ -f requirements-dev.txt ] && grep -v '^-r' requirements-dev.txt >"$everything"
-compile "$@" --extra dev --extra charts --extra search --extra dask --extra parquet --extra ray --constraint requirements.txt --output-file "$everything"
+compile "$@" --extra dev --extra docs --extra charts --extra search --extra dask --extra parquet --extra ray --constraint requirements.txt \
+    --output-file "$everything"
 {
     echo '-r requirements.txt'
     grep -vxF -f requirements.txt "$everything"

@@ -1,4 +1,4 @@
-"""Structured logs on standard error, from this program and the libraries it uses, without secrets."""
+"""Structured logs on standard error or output, from this program and the libraries it uses, without secrets."""
 
 from __future__ import annotations
 
@@ -37,14 +37,23 @@ def redact(text: str) -> str:
     return text
 
 
-def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Send all logs to standard error: events with fields, as JSON or readable; also what crashes the program.
+def configure_logging(
+    level: str,
+    form: Literal["auto", "console", "json"],
+    *,
+    stream: Literal["stderr", "stdout"] = "stderr",
+    event_key: str = "event",
+) -> None:
+    """Send all logs to one stream: events with fields, as JSON or readable; also what crashes the program.
 
     Args:
         level: debug, info, warning or error.
         form: ``auto`` is readable on a terminal and JSON elsewhere.
+        stream: platforms that take every line of standard error for an error want standard output.
+        event_key: under which name an event stands in JSON.
     """
-    readable = form == "console" or (form == "auto" and sys.stderr.isatty())
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    readable = form == "console" or (form == "auto" and target.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -63,11 +72,14 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(readable=readable)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(event_key, readable=readable, colors=target.isatty()),
+            ],
         )
     )
     root = logging.getLogger()
@@ -85,13 +97,11 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
     sys.excepthook = _log_crash
 
 
-def _renderer(*, readable: bool) -> Processor:
+def _rendering(event_key: str, *, readable: bool, colors: bool) -> list[Processor]:
     if readable:
         # Exceptions come as text, because secrets were masked in it.
-        return structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    return structlog.processors.JSONRenderer()
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.EventRenamer(event_key), structlog.processors.JSONRenderer()]
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

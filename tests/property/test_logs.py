@@ -10,7 +10,7 @@ import logging
 import string
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from urllib.parse import quote
 
 import pytest
@@ -111,6 +111,17 @@ def test_json_logs_are_one_object_a_line_with_level_time_and_bindings() -> None:
         "event": "bar_stored", "level": "info", "service": "feed", "hub": "market", "contract": "MES",
         "timeframe": "1m", "volume": 3,
     }  # fmt: skip
+
+
+def test_platforms_for_which_standard_error_means_error_are_given_messages_on_standard_output() -> None:
+    with redirect_stdout(io.StringIO()) as output, logging_to("json") as errors:
+        configure_logging("info", "auto", stream="stdout", event_key="message")
+        structlog.get_logger(service="feed").info("bar_stored", token="abcdefabcdef")
+        sys.excepthook(RuntimeError, RuntimeError("gone"), None)
+    stored, crashed = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert (stored["message"], stored["level"], stored["token"]) == ("bar_stored", "info", MASK)
+    assert (crashed["message"], crashed["level"], "event" in crashed) == ("crashed", "critical", False)
+    assert errors.getvalue() == ""
 
 
 def test_a_crash_is_logged_without_its_secrets() -> None:

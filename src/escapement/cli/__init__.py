@@ -53,7 +53,8 @@ def settings_of(context: typer.Context, **overrides: Any) -> Settings:
         ConfigurationError: they cannot be used.
     """
     settings = load_settings(context.obj, **overrides)
-    configure_logging(settings.logging.level, settings.logging.format)
+    chosen = settings.logging
+    configure_logging(chosen.level, chosen.format, stream=chosen.stream, event_key=chosen.event_key)
     return settings
 
 

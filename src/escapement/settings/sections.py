@@ -237,10 +237,12 @@ class RecorderSettings(Section):
 
 
 class LoggingSettings(Section):
-    """What is logged to standard error and how; ``auto`` is readable on a terminal and JSON elsewhere."""
+    """What is logged, where to and how; ``auto`` is readable on a terminal and JSON elsewhere."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
+    stream: Literal["stderr", "stdout"] = "stderr"
+    event_key: Annotated[str, Field(min_length=1)] = "event"
 
 
 def _each_contract_once(contracts: tuple[ContractSettings, ...]) -> tuple[ContractSettings, ...]:
