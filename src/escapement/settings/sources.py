@@ -26,6 +26,7 @@ VARIABLES = {
     "USERNAME_FOR_TOKEN_GENERATION": "gateway.user_name",
     "PROJECTX_API_KEY": "gateway.api_key",
     "PROJECTX_API_TOKEN": "gateway.api_key",
+    "PORT": "dashboard.port",
 }
 # What lets live trading begin beside the settings, so that no file alone can switch it on.
 LIVE_VARIABLE, LOCATION_VARIABLE = "ESCAPEMENT_LIVE_TRADING", "ESCAPEMENT_LOCATION"
