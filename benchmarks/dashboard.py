@@ -229,7 +229,8 @@ async def measure_load(url: str, base: str, board: psutil.Process) -> float:
     for phase in PHASES:
         cuts = statistics.quantiles([each - floor for each in lags.seen[phase]], n=100)
         p99[phase] = cuts[98] * 1e3
-        figures = f"p50 {cuts[49] * 1e3:5.1f}  p90 {cuts[89] * 1e3:5.1f}  p99 {p99[phase]:6.1f} ms  of {len(lags.seen[phase]):,} bars"
+        figures = f"p50 {cuts[49] * 1e3:5.1f}  p90 {cuts[89] * 1e3:5.1f}  p99 {p99[phase]:6.1f} ms"
+        figures += f"  of {len(lags.seen[phase]):,} bars"
         print(f"  {phase:18} {figures}; dashboard {busy[phase] / (ROUNDS * PHASE_S):.1%} of a core")
     return p99[WITH] - p99[WITHOUT]
 

@@ -13,6 +13,7 @@ const SCREENS = 3; // loaded
 const PIXELS = 6; // a candle, at the least that is pleasant
 const SETTLE_MS = 90;
 const RENEW_MS = 5_000;
+const PATIENCE_MS = 3_000;
 const KINDS = { signals: "signals", decisions: "decisions", orders: "orders and stops", fills: "fills", gaps: "gaps" };
 
 /** The place of the last time that is not after ms; -1 when all are. */
@@ -50,7 +51,7 @@ export default {
           <span v-for="each in at.marks" class="mark" :class="each.tone">{{ each.words }}</span>
         </template>
       </p>
-      <div ref="chart" class="chart" role="group" tabindex="0" @keydown="key"
+      <div ref="chart" class="chart" role="group" tabindex="0" @keydown="key" @wheel.capture.prevent="wheel"
            :aria-label="label + '. Left and right arrow pan, plus and minus zoom, End follows the newest bar.'"></div>
       <div ref="overview" class="overview" aria-hidden="true"></div>
     </div>`,
@@ -109,6 +110,7 @@ export default {
       this.overview = [];
       this.following = true;
       this.asked = undefined;
+      this.waiting = 0;
       this.hovered = null;
       this.held = null;
       this.take(opening, null);
@@ -126,7 +128,9 @@ export default {
       if (!this.chart || found.series !== this.held?.series) return;
       this.take(found, this.wish ?? this.seen());
       this.wish = null;
+      this.waiting = 0;
       this.draw();
+      this.settle();
     },
     take(found, seen) {
       this.held = { ...found, times: found.bars.map((bar) => bar[0]) };
@@ -213,13 +217,13 @@ export default {
       this.wide = this.zoom.from === 0 && last < this.screen() ? this.screen() : this.zoom.to - this.zoom.from;
       this.settle();
     },
-    /** Ask for other candles, when what is seen has come to rest and those held do not suit it. */
+    /** Ask for other candles soon, if those held do not suit what is seen then. */
     settle() {
-      clearTimeout(this.settling);
-      this.settling = setTimeout(() => {
+      this.settling ??= setTimeout(() => {
+        this.settling = undefined;
         const { bars, first, last, until, merged } = this.held, seen = this.seen();
         if (!seen) return;
-        const screen = this.screen(), wide = this.zoom.to - this.zoom.from + 1, margin = bars.length / 12;
+        const screen = this.screen(), wide = this.zoom.to - this.zoom.from + 1, margin = bars.length / 8;
         const tooFew = (this.zoom.from < margin && bars[0][0] > first)
           || (this.zoom.to > bars.length - margin && until < last);
         const unfit = wide > 1.5 * screen || (merged > 1 && wide < screen / 5) || bars.length > 4 * SCREENS * screen;
@@ -231,6 +235,8 @@ export default {
     ask(from, to) {
       const span = Math.max(to - from, 20 * this.held.step / this.held.merged), old = this.asked;
       if (old && Math.abs(old.from - from) + Math.abs(old.to - to) < span / 10) return;
+      if (this.waiting > Date.now()) return; // what comes is looked at again
+      this.waiting = Date.now() + PATIENCE_MS;
       this.asked = { from, to };
       this.$emit("range", { from: Math.round(from - span), to: Math.round(to + span), points: SCREENS * this.screen() });
     },
@@ -245,6 +251,7 @@ export default {
     goTo(from, to) {
       this.following = to >= this.held.last;
       this.wish = { from, to };
+      this.waiting = 0;
       this.mirror(this.wish);
       this.ask(from, to);
     },
@@ -280,12 +287,22 @@ export default {
         ArrowLeft: [-step, -step], ArrowRight: [step, step], "+": [step, -step], "=": [step, -step], "-": [-step, step],
       }[event.key] ?? [0, 0];
       if (event.key === "End") this.follow();
-      else if (from || to) {
-        const last = this.held.bars.length - 1;
-        const low = Math.max(0, Math.min(this.zoom.from + from, last - 8));
-        this.chart.dispatchAction({ type: "dataZoom", startValue: low, endValue: Math.min(last, Math.max(low + 8, this.zoom.to + to)) });
-      } else return;
+      else if (from || to) this.see(this.zoom.from + from, this.zoom.to + to);
+      else return;
       event.preventDefault();
+    },
+    /** Zoom about the pointer, or about the newest bar while it is followed. */
+    wheel({ deltaY, clientX }) {
+      const { left, width } = this.$refs.chart.getBoundingClientRect(), wide = this.zoom.to - this.zoom.from;
+      const more = wide * (Math.exp(Math.max(-240, Math.min(240, deltaY)) / 700) - 1);
+      const part = this.following ? 1 : Math.max(0, Math.min(1, (clientX - left) / (width - 70)));
+      this.see(this.zoom.from - Math.max(Math.abs(more), 1) * Math.sign(more) * part,
+        this.zoom.to + Math.max(Math.abs(more), 1) * Math.sign(more) * (1 - part));
+    },
+    /** Show the candles between two places, as far as there are any. */
+    see(from, to) {
+      const last = this.held.bars.length - 1, low = Math.max(0, Math.min(Math.round(from), last - 8));
+      this.chart.dispatchAction({ type: "dataZoom", startValue: low, endValue: Math.min(last, Math.max(low + 8, Math.round(to))) });
     },
     axisLabel(text) {
       const ms = Number(text), seen = this.seen();
@@ -345,7 +362,8 @@ export default {
             axisPointer: { label: { backgroundColor: raised, color: ink, formatter: ({ value }) => price(value) } } },
           { gridIndex: 1, position: "right", splitNumber: 2, axisLabel: { show: false }, splitLine: { show: false }, axisPointer: { show: false } },
         ],
-        dataZoom: [{ id: "zoom", type: "inside", xAxisIndex: [0, 1], filterMode: "weakFilter", minValueSpan: 8, throttle: 16 }],
+        dataZoom: [{ id: "zoom", type: "inside", xAxisIndex: [0, 1], filterMode: "weakFilter", minValueSpan: 8, throttle: 16,
+                     zoomOnMouseWheel: false }],
         series: [
           { id: "bars", type: "candlestick", barMaxWidth: 18, z: 3, itemStyle: {
             color: colour("up-fill"), color0: down, borderColor: up, borderColor0: down, borderWidth: 1 } },
