@@ -86,6 +86,7 @@ from escapement.cli import (  # noqa: E402
     history,  # noqa: F401
     ingest,  # noqa: F401
     kill,  # noqa: F401
+    leases,  # noqa: F401
     orders,  # noqa: F401
     parity,  # noqa: F401
     pnl,  # noqa: F401

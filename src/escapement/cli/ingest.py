@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -18,6 +18,7 @@ from escapement.model import Contract
 from escapement.projectx import HubParams
 from escapement.services.ingest import Ingestion
 from escapement.services.roll import RollParams, follow
+from escapement.services.sharing import Sharing
 from escapement.services.supervise import run_until
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -53,20 +54,32 @@ async def _ingest(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Ingest until ``stopping``; call ``ready`` when it begins.
+    """Ingest this process's share of the contracts until ``stopping``; call ``ready`` when it begins.
 
     Raises:
         EscapementError: the database, the gateway or a setting stands in the way.
     """
-    async with wiring.database(settings) as database:
-        if settings.products:
-            ready()
-            await ingest_products(settings, database, stopping)
-            return
-        async with _ingestion(settings, database) as ingestion:
-            ready()
-            if not stopping.is_set():
-                await run_until(stopping, ingestion.stop, ingestion.run())
+    # One more connection for the leases, whose renewal must wait for nothing else.
+    async with wiring.database(settings, more_connections=1) as database:
+        leases = wiring.leases(settings, database, "ingest")
+
+        async def names() -> list[str]:
+            return wiring.shared_names(settings)
+
+        async def work(share: Sequence[str], ending: asyncio.Event) -> None:
+            await _ingest_share(wiring.only(settings, share), database.fenced(leases.fence(share)), ending)
+
+        ready()
+        await Sharing("ingest", leases, names, work).run(stopping)
+
+
+async def _ingest_share(settings: Settings, database: DBHandler, stopping: asyncio.Event) -> None:
+    if settings.products:
+        await ingest_products(settings, database, stopping)
+        return
+    async with _ingestion(settings, database) as ingestion:
+        if not stopping.is_set():
+            await run_until(stopping, ingestion.stop, ingestion.run())
 
 
 async def ingest_products(

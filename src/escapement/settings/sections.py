@@ -150,6 +150,12 @@ class IngestSettings(Section):
     shutdown_grace_seconds: Seconds = 60.0
 
 
+class LeasesSettings(Section):
+    """For how long a process holds what it alone may write or trade; see docs/scaling.md."""
+
+    seconds: Annotated[Seconds, Field(ge=0.5, le=600)] = 10.0
+
+
 class RepairSettings(Section):
     """How gaps are filled from the venue's history; see docs/ingest.md."""
 
@@ -272,6 +278,7 @@ class Settings(Section):
     watchdog: WatchdogSettings = WatchdogSettings()
     backtest: BacktestSettings = BacktestSettings()
     run: RunSettings = RunSettings()
+    leases: LeasesSettings = LeasesSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -15,6 +16,7 @@ from escapement.model import Bar, BarSource, Coverage, Gap, GapCause, Session, T
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
 from escapement.storage.failures import connecting, translated
+from escapement.storage.fence import Fence
 
 COPY_FROM = 1_000
 _COLUMNS = (
@@ -62,8 +64,9 @@ class DBHandler:
     is never overwritten, except that a whole bar replaces one that is not whole.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], fence: Fence | None = None) -> None:
         self._pool = pool
+        self._fence = fence
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 4, timeout_s: float = 60.0) -> Self:
@@ -104,6 +107,32 @@ class DBHandler:
         """The connections, for the modules of this room."""
         return self._pool
 
+    def fenced(self, fence: Fence) -> DBHandler:
+        """Return the same database for who holds leases: what is observed and saved is written only while he does."""
+        return DBHandler(self._pool, fence)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+        """Give a connection in a transaction, in which the leases of this handler, if it has any, are held.
+
+        Raises:
+            LeaseLost: they are not; nothing can be written.
+            StorageError: the database does not answer or refuses.
+        """
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self.pass_fence(connection)
+                yield connection
+
+    async def pass_fence(self, connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        """Make sure that the leases of this handler, if it has any, are held until the connection's transaction ends.
+
+        Raises:
+            LeaseLost: they are not.
+        """
+        if self._fence is not None:
+            await self._fence.check(connection)
+
     async def store_bars(self, bars: Sequence[Bar]) -> int:
         """Store the bars that are not there yet, in one transaction; return how many were new or replaced."""
         if not bars:
@@ -111,7 +140,8 @@ class DBHandler:
         with translated():
             if len(bars) >= COPY_FROM:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    return await _copy(connection, bars)
+                    await _stage(connection, bars)
+                    return await _insert_staged(connection)
             return int(await self._pool.fetchval(_INSERT, *_columns(bars)))
 
     async def store_observed(
@@ -119,23 +149,31 @@ class DBHandler:
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]] | None,
     ) -> int:
-        """Store bars, what of the market was observed, gaps, and a stage's state by its name, in one transaction.
+        """Store bars, what of the market was observed, gaps, and states by their names, in one transaction.
 
         Returns:
             How many bars were new or replaced.
+
+        Raises:
+            LeaseLost: another process may write that now; nothing was stored.
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                many = len(bars) >= COPY_FROM
+                if many:  # before anything is locked, for a client that is frozen while it copies holds its locks
+                    await _stage(connection, bars)
+                await self.pass_fence(connection)
                 if gaps:
                     await connection.execute(_PUT_GAPS, *_gap_columns(gaps))
                 if coverage:
                     await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
-                if state is not None:
-                    await connection.execute(_SAVE_STATE, state[0], orjson.dumps(state[1]).decode())
-                if len(bars) >= COPY_FROM:
-                    return await _copy(connection, bars)
+                if states:
+                    saved = [(name, orjson.dumps(state).decode()) for name, state in states.items()]
+                    await connection.executemany(_SAVE_STATE, saved)
+                if many:
+                    return await _insert_staged(connection)
                 return int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
 
     async def store_repair(
@@ -145,15 +183,17 @@ class DBHandler:
 
         Returns:
             How many bars were new or revised.
+
+        Raises:
+            LeaseLost: another process may write that now; nothing was stored.
         """
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                written = int(await connection.fetchval(_REVISE, *_columns(bars))) if bars else 0
-                if coverage:
-                    await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
-                if closed:
-                    await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
-                return written
+        async with self.writing() as connection:
+            written = int(await connection.fetchval(_REVISE, *_columns(bars))) if bars else 0
+            if coverage:
+                await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
+            if closed:
+                await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
+            return written
 
     async def revise_bars(self, bars: Sequence[Bar]) -> int:
         """Store bars, revising stored ones that differ; return how many were new or revised."""
@@ -184,8 +224,8 @@ class DBHandler:
 
     async def note_attempt(self, contract_id: str, gaps: Sequence[Gap], reason: str) -> None:
         """Take note that a repair of these gaps did not succeed."""
-        with translated():
-            await self._pool.execute(_NOTE_ATTEMPT, contract_id, *_gap_keys(gaps), reason)
+        async with self.writing() as connection:
+            await connection.execute(_NOTE_ATTEMPT, contract_id, *_gap_keys(gaps), reason)
 
     async def set_periods(self, contract_id: str, sessions: Sequence[Session]) -> None:
         """Make what is stored of the contract's trading periods equal ``sessions`` from their first to their last."""
@@ -194,10 +234,9 @@ class DBHandler:
         periods = [(session.trade_date, period) for session in sessions for period in session.periods]
         opens = [datetime_from_ns(period.open_ns) for _, period in periods]
         closes = [datetime_from_ns(period.close_ns) for _, period in periods]
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_DROP_PERIODS, contract_id, opens[0], closes[-1], opens)
-                await connection.execute(_PUT_PERIODS, contract_id, [day for day, _ in periods], opens, closes)
+        async with self.writing() as connection:
+            await connection.execute(_DROP_PERIODS, contract_id, opens[0], closes[-1], opens)
+            await connection.execute(_PUT_PERIODS, contract_id, [day for day, _ in periods], opens, closes)
 
     async def track(self, contract_ids: Iterable[str], timeframes: Sequence[Timeframe]) -> None:
         """Take note that these series are kept from now on."""
@@ -259,8 +298,8 @@ class DBHandler:
 
     async def save_state(self, name: str, state: Mapping[str, object]) -> None:
         """Replace the state saved under ``name``."""
-        with translated():
-            await self._pool.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
+        async with self.writing() as connection:
+            await connection.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
 
 
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -268,10 +307,13 @@ async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     del connection
 
 
-async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> int:
+async def _stage(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> None:
     await connection.execute(_CREATE_STAGING)
     rows = list(zip(*_columns(bars), strict=True))
     await connection.copy_records_to_table("staged_bars", records=rows, columns=list(_COLUMNS))
+
+
+async def _insert_staged(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> int:
     await connection.execute(_RING)
     try:
         async with connection.transaction():
