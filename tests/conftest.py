@@ -86,6 +86,8 @@ def _absent_here() -> set[str]:
         absent.add("shared")
     if shutil.which("node") is None or not (Path(__file__).parent / "js" / "node_modules").is_dir():
         absent.add("node")
+    if shutil.which("redis-server") is None:
+        absent.add("redis")
     if not os.environ.get(TIMESCALE):
         absent.add("timescale")
     return absent

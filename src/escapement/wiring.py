@@ -32,6 +32,7 @@ from escapement.services.workers import Workers
 from escapement.settings import AnalyzerSettings, ContractSettings, Settings
 from escapement.storage import DBHandler, open_database
 from escapement.storage.analysis import AnalysisStore
+from escapement.storage.bus import RedisBus
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.history import DownloadStore
@@ -54,7 +55,11 @@ async def database(settings: Settings, *, more_connections: int = 0) -> AsyncIte
         connections=settings.database.connections + more_connections,
         timeout_s=settings.database.statement_timeout_seconds,
     ) as handler:
-        yield handler
+        if settings.bus.redis_url is None:
+            yield handler
+            return
+        async with RedisBus(settings.bus.redis_url, settings.bus.prefix) as handler.bus:
+            yield handler
 
 
 def leases(settings: Settings, database: DBHandler, service: str) -> Leases:

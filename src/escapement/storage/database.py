@@ -15,6 +15,7 @@ import orjson
 from escapement.model import Bar, BarSource, Coverage, Gap, GapCause, Session, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
+from escapement.storage.bus import RedisBus
 from escapement.storage.failures import connecting, translated
 from escapement.storage.fence import Fence
 
@@ -64,9 +65,12 @@ class DBHandler:
     is never overwritten, except that a whole bar replaces one that is not whole.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], fence: Fence | None = None) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], fence: Fence | None = None, bus: RedisBus | None = None
+    ) -> None:
         self._pool = pool
         self._fence = fence
+        self.bus = bus
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 4, timeout_s: float = 60.0) -> Self:
@@ -109,7 +113,12 @@ class DBHandler:
 
     def fenced(self, fence: Fence) -> DBHandler:
         """Return the same database for who holds leases: what is observed and saved is written only while he does."""
-        return DBHandler(self._pool, fence)
+        return DBHandler(self._pool, fence, self.bus)
+
+    def ring(self, channel: str, payloads: Iterable[str]) -> None:
+        """Ring where another doorbell than that of the database is used; call it after the commit."""
+        if self.bus is not None:
+            self.bus.ring(channel, payloads)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
@@ -141,8 +150,14 @@ class DBHandler:
             if len(bars) >= COPY_FROM:
                 async with self._pool.acquire() as connection, connection.transaction():
                     await _stage(connection, bars)
-                    return await _insert_staged(connection)
-            return int(await self._pool.fetchval(_INSERT, *_columns(bars)))
+                    stored = await _insert_staged(connection)
+            else:
+                stored = int(await self._pool.fetchval(_INSERT, *_columns(bars)))
+        self._ring_bars(bars if stored else ())
+        return stored
+
+    def _ring_bars(self, bars: Sequence[Bar]) -> None:
+        self.ring("ohlc_bars", {f"{bar.contract_id} {bar.timeframe}" for bar in bars} if self.bus else ())
 
     async def store_observed(
         self,
@@ -173,8 +188,11 @@ class DBHandler:
                     saved = [(name, orjson.dumps(state).decode()) for name, state in states.items()]
                     await connection.executemany(_SAVE_STATE, saved)
                 if many:
-                    return await _insert_staged(connection)
-                return int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
+                    stored = await _insert_staged(connection)
+                else:
+                    stored = int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
+        self._ring_bars(bars if stored else ())
+        return stored
 
     async def store_repair(
         self, contract_id: str, bars: Sequence[Bar], coverage: Sequence[Coverage], closed: Sequence[Gap]
@@ -193,7 +211,10 @@ class DBHandler:
                 await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
             if closed:
                 await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
-            return written
+        if written:
+            self._ring_bars(bars)
+            self.ring("bar_revisions", {_revision_of(bar) for bar in bars} if self.bus else ())
+        return written
 
     async def revise_bars(self, bars: Sequence[Bar]) -> int:
         """Store bars, revising stored ones that differ; return how many were new or revised."""
@@ -305,6 +326,12 @@ class DBHandler:
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Put a connection back: nothing here changes a session's settings, and resetting them is another round trip."""
     del connection
+
+
+def _revision_of(bar: Bar) -> str:
+    """Return what the trigger on ``bar_revisions`` tells of a bar's series."""
+    unit, value = int(bar.timeframe.unit), bar.timeframe.value
+    return orjson.dumps({"contract_id": bar.contract_id, "timeframe_unit": unit, "timeframe_value": value}).decode()
 
 
 async def _stage(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> None:

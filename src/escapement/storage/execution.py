@@ -250,6 +250,7 @@ class ExecutionStore:
         """Stop all trading, or let it go on."""
         with translated():
             await self._pool.execute(_TURN_KILL, killed, reason, by)
+        self._database.ring("kill_switch", [""])
 
 
 def _check_columns(account: str, wish: Wish, at_ns: int, size: int, verdict: Verdict) -> tuple[object, ...]:
