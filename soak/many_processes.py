@@ -207,7 +207,7 @@ async def session(options: argparse.Namespace, folder: Path, server: str) -> boo
             held = await shares(database, "ingest"), await shares(database, "analyze")
             bars, signals = await by_one(server, processes.settings(), trades)
             await settled(database, waiting, bars)
-            codes = processes.stop()
+            codes = await asyncio.to_thread(processes.stop)  # the venue, to which they speak, runs here
             found, heard = await kept(database), await database.pool.fetch(_SIGNALS)
             gaps = await database.pool.fetchval("SELECT count(*) FROM data_gaps WHERE state = 'open'")
         finally:

@@ -173,7 +173,8 @@ async def session(options: argparse.Namespace, folder: Path, url: str) -> bool:
             by_s = time.monotonic() + 180
             while (said := await judged(database, simulator, trades)) and time.monotonic() < by_s:  # noqa: ASYNC110
                 await asyncio.sleep(1)
-            codes = [each.stop() for each in deployments]
+            # The venue runs in this event loop, and they speak to it until the end.
+            codes = await asyncio.gather(*(asyncio.to_thread(each.stop) for each in deployments))
         finally:
             for each in deployments:
                 each.send(signal.SIGKILL)
