@@ -27,7 +27,8 @@ test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some, JOBS=4 f
 
 faults: $(VENV)/.installed-dev ## sessions and orders with every fault, and kill -9 of every program; half an hour
 	@($(BIN)/python soak/kills.py && $(BIN)/python soak/chain.py && $(BIN)/python soak/order_kills.py && \
-	    $(BIN)/python soak/orders.py) & kills=$$!; \
+	    $(BIN)/python soak/orders.py && $(BIN)/python soak/two_deployments.py --minutes 20 && \
+	    $(BIN)/python soak/many_processes.py --minutes 20) & kills=$$!; \
 	$(BIN)/python soak/faults.py --seeds 1-10; faults=$$?; \
 	wait $$kills && exit $$faults
 
@@ -47,9 +48,9 @@ compiled: $(VENV)/.installed-dev ## compile what analyzes and trades into build/
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/backtest.py
 
-soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, more faults and kills; an hour
+soak: $(VENV)/.installed-dev ## what takes longer: busy markets, long sessions, many processes, more faults and kills; an hour and a half
 	@for program in soak/busy_market.py soak/chain.py soak/faults.py soak/kills.py soak/long_session.py \
-	    soak/order_kills.py soak/orders.py; do \
+	    soak/many_processes.py soak/order_kills.py soak/orders.py soak/two_deployments.py; do \
 	    printf '\n%s\n' "$$program"; $(BIN)/python "$$program" || exit 1; done
 
 docs: $(VENV)/.installed-dev ## build the documentation site into site/, without a network; whatever is not right ends it

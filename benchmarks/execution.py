@@ -10,12 +10,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
-from escapement import wiring_execution
+from escapement import wiring, wiring_execution
 from escapement.core.execution import Role, tag
 from escapement.logs import configure_logging
 from escapement.model import NS_PER_SECOND, AggressorSide, OrderRequest, OrderSide, OrderType, Trade
@@ -64,10 +64,15 @@ async def at_work(url: str) -> AsyncIterator[tuple[Simulator, DBHandler, Executi
     async with (
         await DBHandler.open(url, connections=8) as database,
         Simulator(config, tape()) as simulator,
-        wiring_execution.execution(settings_for(simulator), database, "live") as service,
+        AsyncExitStack() as stack,
     ):
+        leases = wiring.leases(settings_for(simulator), database, "execute")
+        await leases.take(["PRAC-1"])
+        service = await stack.enter_async_context(
+            wiring_execution.execution(settings_for(simulator), database, "live", leases)
+        )
         # The venue's limit of 200 calls a minute would be measured otherwise.
-        service.deal.broker._access._general._limit = RateLimit(1_000_000, 60)  # type: ignore[attr-defined] # noqa: SLF001
+        service.deal.broker._broker._access._general._limit = RateLimit(1_000_000, 60)  # type: ignore[attr-defined] # noqa: SLF001
         running = asyncio.create_task(service.run())
         while MES not in service.deal.dealer.prices or not service.deal.is_current:
             await asyncio.sleep(0.01)

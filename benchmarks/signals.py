@@ -104,10 +104,10 @@ class TimedBars(DBHandler):
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]] | None,
     ) -> int:
         began = time.time_ns()
-        count = await super().store_observed(bars, coverage, gaps, state)
+        count = await super().store_observed(bars, coverage, gaps, states)
         done = time.time_ns()
         for bar in bars:
             self.stored[name_of(bar)] = bar, began, done

@@ -46,6 +46,7 @@ SETTINGS = {
     "repair": {"patience_seconds": 600.0},
     "analyzers": {"run": ["trend_starts", {"name": "donchian_breakout", "timeframes": ["5m"]}]},
     "coordinator": {**RULES, "patience_seconds": 600.0},
+    "leases": {"seconds": 1.0},
     "logging": {"level": "warning", "format": "json"},
 }
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from escapement import wiring_execution
+from escapement import wiring, wiring_execution
 from escapement.core.execution import Role, decision_of, role_of
 from escapement.logs import configure_logging
 from escapement.model import NS_PER_SECOND, Trade
@@ -100,7 +100,8 @@ def settings_for(base_url: str, url: str | None, seed: int) -> Settings:
             "reconcile_seconds": 3, "poll_seconds": 0.5,
         },
         risk={"oldest_price_seconds": 600, "oldest_decision_seconds": 120, "orders_per_minute": None},
-        logging={"level": "warning", "format": "json"}, database={} if url is None else {"url": url},
+        leases={"seconds": 1}, logging={"level": "warning", "format": "json"},
+        database={} if url is None else {"url": url},
     )  # fmt: skip
 
 
@@ -216,7 +217,9 @@ async def trade(seed: int, seconds: float, url: str) -> bool:
         params = ExecuteParams(0.5, 0.1, 5.0, 2.0, 1.0)
         hub = HubParams(first_delay_s=0.05, longest_delay_s=0.5, silence_s=2.0, ping_s=0.5)
         chosen = settings_for(simulator.base_url, url, seed)
-        async with wiring_execution.execution(chosen, database, "live", hub=hub, params=params) as service:
+        leases = wiring.leases(chosen, database, "execute")
+        await leases.take([NAME])
+        async with wiring_execution.execution(chosen, database, "live", leases, hub=hub, params=params) as service:
             running = asyncio.create_task(service.run())
             begun, next_s, number = time.monotonic(), 1.0, 0
             while (passed := time.monotonic() - begun) < seconds and not running.done():

@@ -97,6 +97,8 @@ def _absent_here() -> set[str]:
         absent.add("node")
     if shutil.which("chromium") is None:
         absent.add("chromium")
+    if shutil.which("redis-server") is None:
+        absent.add("redis")
     if not os.environ.get(TIMESCALE):
         absent.add("timescale")
     return absent

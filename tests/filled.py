@@ -53,6 +53,7 @@ INSERT INTO reconciliations (account, cause, kind, subject, ours, venues, action
 VALUES ('paper', '', '', '', '', '', '');
 INSERT INTO kill_switch (killed, reason, by) VALUES (true, 'test', 'me');
 INSERT INTO service_health VALUES ('p', 'ingest', 'running', now(), 0, '');
+INSERT INTO leases VALUES ('ingest CON.F.US.MES.H25', 'host:1', 3, now(), now());
 INSERT INTO audit_log (who, address, act, outcome) VALUES ('operator', '127.0.0.1', 'kill', 'done');
 INSERT INTO notifications VALUES ('e1', 'kill', now(), '{"by": "me"}');
 INSERT INTO notification_deliveries VALUES ('e1', 'phone', 'sent', 1, NULL, now(), '');
@@ -88,7 +89,7 @@ async def fill(url: str, minutes: int = 6_000) -> None:
                 Gap(contract_id, START + 20 * HOUR_NS, START + 21 * HOUR_NS, GapCause.DISCONNECT, "a 'detail'"),
                 Gap(contract_id, START + 50 * HOUR_NS, None, GapCause.FREEZE, ""),
             ]
-            await database.store_observed((), (), gaps, ("ingest", {"at": 1}))
+            await database.store_observed((), (), gaps, {f"ingest {contract_id}": {"at": 1}})
             await database.store_repair(contract_id, _repaired(contract_id), (), gaps[:1])
         await database.pool.execute(_TRADES)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from escapement import wiring_execution
+from escapement import wiring, wiring_execution
 from escapement.model import NS_PER_SECOND, AggressorSide, Trade
 from escapement.moments import datetime_from_ns
 from escapement.projectx import HubParams
@@ -143,7 +143,12 @@ async def executing(
 ) -> AsyncIterator[Execution]:
     """Execution at work; it has asked the venue for everything."""
     chosen = settings or settings_for(there.simulator)
-    async with wiring_execution.execution(chosen, there.database, mode, hub=QUICK, params=params or SOON) as service:
+    leases = wiring.leases(chosen, there.database, "execute")
+    account = wiring_execution.account_name(chosen, mode)
+    assert await leases.take([account]) == [account]
+    async with wiring_execution.execution(
+        chosen, there.database, mode, leases, hub=QUICK, params=params or SOON
+    ) as service:
         running = asyncio.create_task(service.run())
         try:
             await until(lambda: service.deal.is_current or running.done())
@@ -159,6 +164,7 @@ async def executing(
         finally:
             service.stop()
             await asyncio.wait_for(running, 20)
+            await leases.give_back()
 
 
 def _has_heard(there: Floor, service: Execution) -> bool:

@@ -14,7 +14,7 @@ compile "$@" --output-file requirements.txt
 everything=$(mktemp)
 trap 'rm -f "$everything"' EXIT
 [ -f requirements-dev.txt ] && grep -v '^-r' requirements-dev.txt >"$everything"
-compile "$@" --extra dev --extra docs --extra charts --extra search --extra dask --extra parquet --extra ray --constraint requirements.txt \
+compile "$@" --extra dev --extra docs --extra charts --extra search --extra dask --extra parquet --extra ray --extra redis --constraint requirements.txt \
     --output-file "$everything"
 {
     echo '-r requirements.txt'

@@ -8,6 +8,7 @@ EscapementError
 │  └─ FeedProtocolError    the venue sent something that cannot be read
 ├─ StorageError            retry the transaction, then stop
 │  ├─ StorageUnavailable · SchemaMismatch
+│  └─ LeaseLost            another process does this work now: stop, and wait for one's turn
 ├─ GatewayError            read the answer; reconcile before sending anything else
 │  ├─ GatewayUnavailable · GatewayRefused · GatewayProtocolError · OutcomeUnknown
 ├─ AnalyzerFault           leave that analyzer out, tell, and go on with the others
@@ -55,6 +56,10 @@ class StorageUnavailable(StorageError):
 
 class SchemaMismatch(StorageError):
     """The database has another schema version than this program; run ``escapement db init``."""
+
+
+class LeaseLost(StorageError):
+    """The lease that allows a write or an order went to another process; stop, and wait until it is free again."""
 
 
 class GatewayError(EscapementError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,11 @@ from escapement.services.workers import Workers
 from escapement.settings import AnalyzerSettings, ContractSettings, Settings
 from escapement.storage import DBHandler, database_url, open_database
 from escapement.storage.analysis import AnalysisStore, KeptSignal
+from escapement.storage.bus import RedisBus
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.history import DownloadStore
+from escapement.storage.leases import Leases
 from escapement.storage.recorder import Recorder, RecorderParams
 
 
@@ -56,7 +58,31 @@ async def database(settings: Settings, *, more_connections: int = 0) -> AsyncIte
         connections=settings.database.connections + more_connections,
         timeout_s=settings.database.statement_timeout_seconds,
     ) as handler:
-        yield handler
+        if settings.bus.redis_url is None:
+            yield handler
+            return
+        async with RedisBus(settings.bus.redis_url, settings.bus.prefix) as handler.bus:
+            yield handler
+
+
+def leases(settings: Settings, database: DBHandler, service: str) -> Leases:
+    """Return what this process holds for a service; nothing yet."""
+    return Leases(database, service, settings.leases.seconds)
+
+
+def shared_names(settings: Settings) -> list[str]:
+    """Return what ingestion is shared by: contracts and products, as the settings name them."""
+    return [*(each.id for each in settings.contracts), *(each.code for each in settings.products)]
+
+
+def only(settings: Settings, names: Collection[str]) -> Settings:
+    """Return settings with those contracts and products alone."""
+    return settings.model_copy(
+        update={
+            "contracts": tuple(each for each in settings.contracts if each.id in names),
+            "products": tuple(each for each in settings.products if each.code in names),
+        }
+    )
 
 
 @asynccontextmanager
@@ -312,9 +338,15 @@ def _resolved(
 
 @asynccontextmanager
 async def analysis(
-    settings: Settings, database: DBHandler, params: AnalyzeParams | None = None
+    settings: Settings,
+    database: DBHandler,
+    params: AnalyzeParams | None = None,
+    *,
+    contracts: Collection[str] | None = None,
 ) -> AsyncIterator[Analysis]:
     """Build the analysis of the settings' contracts, and with products of every contract whose bars are kept.
+
+    ``contracts``: only these of them.
 
     Raises:
         ConfigurationError: contracts or analyzers of the settings cannot be used.
@@ -325,16 +357,33 @@ async def analysis(
         runs = analyzer_runs(settings, workers)
         store = AnalysisStore(database)
         yield Analysis(
-            store, Doorbell(database, CHANNELS), lambda: _instances(settings, runs, store),
+            store, Doorbell(database, CHANNELS), lambda: _instances(settings, runs, store, contracts),
             params or AnalyzeParams(poll_s=settings.analyzers.poll_seconds),
         )  # fmt: skip
 
 
-async def _instances(settings: Settings, runs: Sequence[Run], store: AnalysisStore) -> list[Planned]:
+async def _instances(
+    settings: Settings, runs: Sequence[Run], store: AnalysisStore, contracts: Collection[str] | None
+) -> list[Planned]:
     """Return what shall run on the settings' contracts, and with products on every series that is kept."""
+    series = dict.fromkeys(await _series(settings, store))
+    return [
+        each for run in runs for each in run.on(key for key in series if contracts is None or key[0] in contracts)
+    ]  # fmt: skip
+
+
+async def _series(settings: Settings, store: AnalysisStore) -> list[tuple[str, Timeframe]]:
     configured = [(each.id, timeframe) for each in settings.contracts for timeframe in settings.timeframes]
-    kept = await store.tracked() if settings.products else []
-    return [each for run in runs for each in run.on(dict.fromkeys([*configured, *kept]))]
+    return configured + (await store.tracked() if settings.products else [])
+
+
+async def kept_contracts(settings: Settings, database: DBHandler) -> list[str]:
+    """Return the settings' contracts, and with products every contract whose bars are kept.
+
+    Raises:
+        StorageError: the database does not answer or refuses.
+    """
+    return list(dict.fromkeys(each for each, _ in await _series(settings, AnalysisStore(database))))
 
 
 def coordination_rules(settings: Settings, runs: Sequence[Run]) -> Rules:
@@ -348,8 +397,16 @@ def coordination_rules(settings: Settings, runs: Sequence[Run]) -> Rules:
     )
 
 
-def coordination(settings: Settings, database: DBHandler, params: CoordinateParams | None = None) -> Coordination:
+def coordination(
+    settings: Settings,
+    database: DBHandler,
+    params: CoordinateParams | None = None,
+    *,
+    contracts: Collection[str] | None = None,
+) -> Coordination:
     """Build the coordinator of the settings' contracts, and with products of every contract whose bars are kept.
+
+    ``contracts``: only these of them.
 
     Raises:
         ConfigurationError: contracts, analyzers or rules of the settings cannot be used.
@@ -361,7 +418,7 @@ def coordination(settings: Settings, database: DBHandler, params: CoordinatePara
     runs, analyses = analyzer_runs(settings), AnalysisStore(database)
 
     async def plan() -> list[AnalyzerKey]:
-        return [each.key for each in await _instances(settings, runs, analyses)]
+        return [each.key for each in await _instances(settings, runs, analyses, contracts)]
 
     def calendar_of(contract_id: str) -> SessionCalendar:
         names = contract_id, *names_of(contract_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +22,7 @@ from escapement.projectx import GatewayClient, HubParams, MarketFeed, UserFeed
 from escapement.services.bookkeeping import Bookkeeper
 from escapement.services.dealing import Clock, Dealing
 from escapement.services.execute import CHANNELS, ExecuteParams, Execution
+from escapement.services.leased import LeasedBroker
 from escapement.services.marketclock import MarketClock
 from escapement.services.pace import Pace
 from escapement.services.plan import names_of
@@ -32,12 +32,11 @@ from escapement.simulator.fills import FillModel
 from escapement.storage import DBHandler
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
+from escapement.storage.leases import Leases
 
 PAPER = "paper"
 # Whoever looks after positions learns soon that the venue does not answer, and asks again himself.
 _ATTEMPTS = 2
-# How long the database may take to notice that a program which held the account was killed.
-_RELEASED_S = 4.0
 _MINUTE_NS, _DAY_NS, _WEEK_NS = 60 * NS_PER_SECOND, 86_400 * NS_PER_SECOND, 7 * 86_400 * NS_PER_SECOND
 
 
@@ -119,28 +118,42 @@ async def execution(
     settings: Settings,
     database: DBHandler,
     mode: str,
+    leases: Leases,
     *,
     hub: HubParams | None = None,
     params: ExecuteParams | None = None,
 ) -> AsyncIterator[Execution]:
-    """Build execution of the settings' account; run it inside the context.
+    """Build execution of the settings' account; run it inside the context, while its lease is held.
+
+    Args:
+        settings: in force.
+        database: where decisions are, and records are kept.
+        mode: paper or live.
+        leases: hold that of ``account_name``; what is written and sent depends on it.
+        hub: how the hubs are listened to.
+        params: how often what is looked at.
 
     Raises:
         ConfigurationError: credentials or contracts are missing, or the account is not there.
-        StorageError: the database does not answer, or another program trades the account.
+        StorageError: the database does not answer.
+        LeaseLost: another process trades the account.
         GatewayError: the gateway does not answer.
     """
-    chosen, store = settings.execution, ExecutionStore(database)
+    name = account_name(settings, mode)
+    own = database.fenced(leases.fence([name]))
+    chosen, store = settings.execution, ExecutionStore(own)
     gateway = replace(wiring.gateway_params(settings), timeout_s=chosen.answer_seconds, attempts=_ATTEMPTS)
     calendar_of = calendars_of(settings)
-    async with GatewayClient(gateway) as client, _alone(store, _name(settings, mode)):
+    async with GatewayClient(gateway) as client:
         urls = settings.gateway.endpoints()
         if mode == "live":
             account = await _account(client, chosen.account or "")
             user_feed = UserFeed(client, urls.user_hub_url, [account.account_id], params=hub)
             venue = _Venue(client, user_feed, account)
         else:
-            venue = await _paper(settings, client, calendar_of, database)
+            venue = await _paper(settings, client, calendar_of, own)
+        margin_s = min(chosen.answer_seconds, leases.seconds / 2)
+        venue = replace(venue, broker=LeasedBroker(venue.broker, leases, name, margin_s))
         # The venue's own time, running on between what is heard: a deadline must not hang on this machine's clock.
         speed = settings.ingest.replay_speed if settings.ingest.clock == "stream" else 1.0
         clock = MarketClock("stream", speed) if venue.paper is None else venue.paper.pace
@@ -224,11 +237,11 @@ def deal_params(settings: Settings) -> DealParams:
 
 def account_of(settings: Settings, account: str | None = None) -> str:
     """Return whose records are meant: the account named, else that of the settings."""
-    return _name(settings, settings.execution.mode) if account is None else account
+    return account_name(settings, settings.execution.mode) if account is None else account
 
 
-def _name(settings: Settings, mode: str) -> str:
-    """Return the name under which an account's records are kept; paper and live never share one."""
+def account_name(settings: Settings, mode: str) -> str:
+    """Return the name of an account's records and of its lease; paper and live never share one."""
     return settings.execution.account or "" if mode == "live" else PAPER
 
 
@@ -292,20 +305,6 @@ async def _kept(store: ExecutionStore, venue: _Venue, mode: str, since_ns: int) 
 
 def _made(fill: Fill) -> Decimal:
     return (fill.profit or Decimal(0)) - fill.fees
-
-
-@asynccontextmanager
-async def _alone(store: ExecutionStore, account: str) -> AsyncIterator[None]:
-    """Hold an account for this program alone, as long as the connection to the database lives."""
-    until_s = time.monotonic() + _RELEASED_S
-    while (held := await store.hold_alone(account)) is None and time.monotonic() < until_s:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(_RELEASED_S / 20)
-    if held is None:
-        raise ConfigurationError(f"account {account!r} is traded by another escapement on this database; end that")
-    try:
-        yield
-    finally:
-        await store.let_go(held)
 
 
 def check_watchdog(settings: Settings, environ: Mapping[str, str]) -> None:

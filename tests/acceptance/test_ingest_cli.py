@@ -46,7 +46,7 @@ def test_ingest_ends_in_good_order_when_told_to(tmp_path: Path, number: signal.S
         venue.send_signal(number)
         assert venue.wait(timeout=30) == 0
     with program(tmp_path, "db", "query", "SELECT name FROM stage_states") as query:
-        assert query.communicate(timeout=60)[0].splitlines() == ["name", "ingest"]
+        assert query.communicate(timeout=60)[0].splitlines() == ["name", f"ingest {CONTRACT}"]
     rows = counts(tmp_path)
     assert rows[0] == "whole,count"
     assert all(row.startswith("t") for row in rows[1:]), rows

@@ -84,7 +84,7 @@ async def test_the_growing_bar_is_that_which_is_told_else_that_which_was_saved(u
         assert await reading.forming(MES, "1m") is None
         aggregator = OHLCBarAggregator({MES: calendar_for_contract(MES)}, [MINUTE, Timeframe.parse("5m")])
         aggregator.push_many(tape(5_000, 5_002, 5_001))
-        await database.save_state("ingest", {"aggregator": aggregator.snapshot()})
+        await database.save_state(f"ingest {MES}", {"aggregator": aggregator.snapshot()})
         saved = await reading.forming(MES, "5m")
         assert saved is not None
         assert (saved.open, saved.high, saved.close, saved.volume) == (5_000, 5_002, 5_001, 6)

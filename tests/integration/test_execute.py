@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 
-from escapement.errors import ConfigurationError
+from escapement import wiring
+from escapement.errors import ConfigurationError, LeaseLost
 from escapement.model import OrderRequest, OrderSide
 from escapement.model import OrderType as Kind
 from escapement.projectx import GatewayClient, GatewayParams
+from escapement.services.execute import Execution
+from escapement.settings import Settings
 from escapement.simulator import Fault
 from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
 from simulated import MES, until
-from trading import NAME, Floor, around, executing, floor, path, settings_for
+from trading import ACCOUNT, NAME, Floor, around, executing, floor, path, settings_for
 
 OPEN = OrderStatus.OPEN
 # Both databases keep the same records; those tests that read and write the most of them run on both.
@@ -350,10 +353,26 @@ async def test_a_position_is_protected_while_the_database_is_away(url: str) -> N
 
 @EMBEDDED
 async def test_two_programs_do_not_trade_one_account(url: str) -> None:
-    async with floor(url, around(5_700.0, 60)) as there, executing(there):
-        with pytest.raises(ConfigurationError, match="traded by another"):
-            async with executing(there):
-                pass
+    async with floor(url, around(5_700.0, 90)) as there:
+        settings = settings_for(there.simulator, leases={"seconds": 0.5})
+        async with executing(there, settings) as first:
+            await a_second_one_takes_over(there, settings, first)
+
+
+async def a_second_one_takes_over(there: Floor, settings: Settings, first: Execution) -> None:
+    leases = wiring.leases(settings, there.database, "execute")
+    assert await leases.take([NAME]) == []  # it waits for its turn
+    # The first one freezes: it renews its lease no more, and does not know that another one took it.
+    await there.database.pool.execute("UPDATE leases SET until = clock_timestamp()")
+    assert await leases.take([NAME]) == [NAME]
+    decision_id = await there.decide(1)
+    first.ring(MES)
+    await asyncio.sleep(1.0)
+    with pytest.raises(LeaseLost, match=NAME):
+        await first.deal.broker.close_position(ACCOUNT, MES)
+    assert there.orders() == [], decision_id
+    assert await there.rows("SELECT * FROM orders") == []
+    assert await there.rows("SELECT * FROM execution_wishes") == []
 
 
 @EMBEDDED

@@ -180,7 +180,7 @@ async def test_a_stopped_run_stores_no_partial_bar_and_the_next_one_continues_fr
         async with running(settings) as (first, _):
             await until(lambda: simulator.progress.trades >= len(trades) // 2)
         async with wiring.database(settings) as database:
-            assert await database.load_state("ingest") is not None
+            assert await database.load_state(f"ingest {CONTRACTS[0]}") is not None
             halfway = await stored(database)
         assert {key: bar for key, bar in halfway.items() if bar.whole} == {
             key: expected[key] for key, bar in halfway.items() if bar.whole

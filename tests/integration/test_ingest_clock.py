@@ -171,7 +171,7 @@ async def test_a_feed_that_gives_up_ends_ingestion_after_its_bars_are_stored(tmp
         with pytest.raises(GatewayRefused, match="log-in refused"):
             await service.run()
         assert [bar.volume for bar in await stored(store, 1)] == [1]
-        assert await store.load_state("ingest") is not None
+        assert await store.load_state(f"ingest {CONTRACT}") is not None
 
 
 async def test_a_steady_delay_or_a_clock_that_is_fast_makes_no_trade_late(tmp_path: Path) -> None:
@@ -257,10 +257,10 @@ class HeldStore:
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]] | None,
     ) -> int:
         await self.open.wait()
-        return await self.store.store_observed(bars, coverage, gaps, state)
+        return await self.store.store_observed(bars, coverage, gaps, states)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)

@@ -79,9 +79,9 @@ async def test_bars_ring_the_bell_of_their_series_once_a_batch_and_only_when_new
         await database.store_bars(bars(5))
         await database.store_bars(bars(5))
         await database.store_bars(bars(2_000, contract_id="ES"))
-        await database.store_observed(bars(1, 5), [], [], ("ingest", {}))
+        await database.store_observed(bars(1, 5), [], [], {"ingest": {}})
         await database.revise_bars(bars(1, volume=1))
-        await database.store_observed(bars(1, contract_id="NQ"), (), (), ("ingest", {}))
+        await database.store_observed(bars(1, contract_id="NQ"), (), (), {"ingest": {}})
     async with asyncio.timeout(20):
         while "NQ 1m" not in heard:  # noqa: ASYNC110 - the driver calls back
             await asyncio.sleep(0.01)

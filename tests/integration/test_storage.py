@@ -111,15 +111,15 @@ async def test_reading_is_by_series_and_half_open(url: str) -> None:
 @pytest.mark.parametrize("count", [0, 3, 2_000])
 async def test_bars_and_state_are_stored_together_or_not_at_all(url: str, count: int) -> None:
     async with await DBHandler.open(url) as database:
-        assert await database.store_observed(bars(count), (), (), ("ingest", {"at": 1})) == count
+        assert await database.store_observed(bars(count), (), (), {"ingest": {"at": 1}}) == count
         assert await database.load_state("ingest") == {"at": 1}
         assert await database.load_state("other") is None
         impossible = [*bars(count + 1, contract_id="NQ"), replace(BAR, contract_id="ES", volume=-1)]
         with pytest.raises(StorageError, match="ohlc_bars_volume_check"):
-            await database.store_observed(impossible, (), (), ("ingest", {"at": 2}))
+            await database.store_observed(impossible, (), (), {"ingest": {"at": 2}})
         assert await database.load_state("ingest") == {"at": 1}
         assert await database.bars_between("NQ", MINUTE, 0, FOREVER) == []
-        await database.store_observed((), (), (), ("ingest", {"price": 5_700.25, "nested": [1, None]}))
+        await database.store_observed((), (), (), {"ingest": {"price": 5_700.25, "nested": [1, None]}})
         assert await database.load_state("ingest") == {"price": 5_700.25, "nested": [1, None]}
 
 
@@ -168,7 +168,7 @@ async def store_through_outages(database: DBHandler, batch: list[Bar]) -> int:
     away = 0
     while True:
         try:
-            await database.store_observed(batch, (), (), (f"to {batch[-1].end_ns}", {}))
+            await database.store_observed(batch, (), (), {f"to {batch[-1].end_ns}": {}})
         except StorageUnavailable:
             away += 1
             await asyncio.sleep(0.05)

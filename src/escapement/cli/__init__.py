@@ -91,6 +91,7 @@ from escapement.cli import (  # noqa: E402
     history,  # noqa: F401
     ingest,  # noqa: F401
     kill,  # noqa: F401
+    leases,  # noqa: F401
     notify,  # noqa: F401
     orders,  # noqa: F401
     parity,  # noqa: F401

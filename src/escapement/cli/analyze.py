@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,8 +14,11 @@ from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.services.analyze import AnalyzeStatistics
+from escapement.services.reports import Reports
+from escapement.services.sharing import Sharing
 from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
+from escapement.storage import DBHandler
 
 log = structlog.get_logger(service="analyze")
 
@@ -48,30 +52,50 @@ def check(settings: Settings) -> None:
 async def _analyze(settings: Settings, *, once: bool) -> AnalyzeStatistics:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    return await _serve(settings, stopping, unheard, once=once)
+    if not once:
+        await serve(settings, stopping, unheard)
+        return AnalyzeStatistics()
+    async with wiring.database(settings) as database:
+        return await _work(settings, database, stopping, None, Reports(), once=True)
 
 
 async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
-    """Analyse until ``stopping``, then what was stored until then; call ``ready`` when it begins.
+    """Analyse this process's share until ``stopping``, then what was stored until then; call ``ready`` when it begins.
 
     Raises:
         EscapementError: the database or a setting stands in the way.
     """
-    await _serve(settings, stopping, ready, once=False)
-    await _serve(settings, asyncio.Event(), unheard, once=True)
+    # Two more connections: for the doorbell, and for the leases.
+    async with wiring.database(settings, more_connections=2) as database:
+        reports = Reports()
+
+        async def work(share: Sequence[str], ending: asyncio.Event) -> None:
+            await _work(settings, database, ending, share, reports, once=False)
+            await _work(settings, database, asyncio.Event(), share, reports, once=True)
+
+        leases = wiring.leases(settings, database, "analyze")
+        ready(reports)
+        await Sharing("analyze", leases, lambda: wiring.kept_contracts(settings, database), work).run(stopping)
 
 
-async def _serve(settings: Settings, stopping: asyncio.Event, ready: Ready, *, once: bool) -> AnalyzeStatistics:
-    # One more connection, for the doorbell.
-    async with (
-        wiring.database(settings, more_connections=1) as database,
-        wiring.analysis(settings, database) as service,
-    ):
+async def _work(
+    settings: Settings,
+    database: DBHandler,
+    stopping: asyncio.Event,
+    contracts: Sequence[str] | None,
+    reports: Reports,
+    *,
+    once: bool,
+) -> AnalyzeStatistics:
+    async with wiring.analysis(settings, database, contracts=contracts) as service:
         names = [each.name for each in settings.analyzers.run]
-        log.info("analyze_started", analyzers=names, timeframes=[str(each) for each in settings.timeframes])
-        ready(lambda: asdict(service.statistics()))
-        if not stopping.is_set():
-            await run_until(stopping, service.stop, service.catch_up() if once else service.run())
+        log.info(
+            "analyze_started", analyzers=names, timeframes=[str(each) for each in settings.timeframes],
+            contracts=contracts,
+        )  # fmt: skip
+        with reports.during(lambda: asdict(service.statistics())):
+            if not stopping.is_set():
+                await run_until(stopping, service.stop, service.catch_up() if once else service.run())
         statistics = service.statistics()
         log.info("analyze_stopped", **asdict(statistics))
         return statistics

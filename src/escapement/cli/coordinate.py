@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,8 +13,11 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
+from escapement.services.reports import Reports
+from escapement.services.sharing import Sharing
 from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
+from escapement.storage import DBHandler
 
 log = structlog.get_logger(service="coordinate")
 
@@ -43,26 +47,48 @@ def check(settings: Settings) -> None:
 async def _coordinate(settings: Settings, *, once: bool) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    await _serve(settings, stopping, unheard, once=once)
+    if not once:
+        await serve(settings, stopping, unheard)
+        return
+    async with wiring.database(settings) as database:
+        await _work(settings, database, stopping, None, Reports(), once=True)
 
 
 async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
-    """Decide until ``stopping``, then what was stored until then; call ``ready`` when it begins.
+    """Decide of this process's share until ``stopping``, then what was stored until then; call ``ready`` at the begin.
 
     Raises:
         EscapementError: the database or a setting stands in the way.
     """
-    await _serve(settings, stopping, ready, once=False)
-    await _serve(settings, asyncio.Event(), unheard, once=True)
+    # Two more connections: for the doorbell, and for the leases.
+    async with wiring.database(settings, more_connections=2) as database:
+        reports = Reports()
+
+        async def work(share: Sequence[str], ending: asyncio.Event) -> None:
+            await _work(settings, database, ending, share, reports, once=False)
+            await _work(settings, database, asyncio.Event(), share, reports, once=True)
+
+        leases = wiring.leases(settings, database, f"coordinate:{settings.coordinator.name}")
+        ready(reports)
+        await Sharing("coordinate", leases, lambda: wiring.kept_contracts(settings, database), work).run(stopping)
 
 
-async def _serve(settings: Settings, stopping: asyncio.Event, ready: Ready, *, once: bool) -> None:
-    # One more connection, for the doorbell.
-    async with wiring.database(settings, more_connections=1) as database:
-        service = wiring.coordination(settings, database)
-        chosen = settings.coordinator
-        log.info("coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries])
-        ready(lambda: asdict(service.statistics()))
+async def _work(
+    settings: Settings,
+    database: DBHandler,
+    stopping: asyncio.Event,
+    contracts: Sequence[str] | None,
+    reports: Reports,
+    *,
+    once: bool,
+) -> None:
+    service = wiring.coordination(settings, database, contracts=contracts)
+    chosen = settings.coordinator
+    log.info(
+        "coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries],
+        contracts=contracts,
+    )  # fmt: skip
+    with reports.during(lambda: asdict(service.statistics())):
         if not stopping.is_set():
             await run_until(stopping, service.stop, service.catch_up() if once else service.run())
-        log.info("coordinate_stopped", **asdict(service.statistics()))
+    log.info("coordinate_stopped", **asdict(service.statistics()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,8 +14,12 @@ import typer
 from escapement import wiring, wiring_execution
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
+from escapement.errors import LeaseLost, StorageUnavailable
+from escapement.services.sharing import hold, while_held
 from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
+from escapement.storage import DBHandler
+from escapement.storage.leases import Leases
 
 log = structlog.get_logger(service="execute")
 
@@ -59,11 +64,31 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
 
 
 async def _serve(settings: Settings, mode: str, stopping: asyncio.Event, ready: Ready) -> None:
-    # Two more connections: for the doorbell, and to hold the account.
-    async with (
-        wiring.database(settings, more_connections=2) as database,
-        wiring_execution.execution(settings, database, mode) as service,
-    ):
+    # Two more connections: for the doorbell, and for the lease, whose renewal must wait for nothing else.
+    async with wiring.database(settings, more_connections=2) as database:
+        account, leases = wiring_execution.account_name(settings, mode), wiring.leases(settings, database, "execute")
+        try:
+            while await hold(leases, account, stopping):
+                try:
+                    await while_held(leases, account, _trade(settings, database, mode, leases, stopping, ready))
+                except LeaseLost as error:
+                    log.warning("lease_lost", account=account, reason=str(error))
+                else:
+                    return
+        finally:
+            with suppress(StorageUnavailable):
+                await leases.give_back()
+
+
+async def _trade(
+    settings: Settings,
+    database: DBHandler,
+    mode: str,
+    leases: Leases,
+    stopping: asyncio.Event,
+    ready: Ready,
+) -> None:
+    async with wiring_execution.execution(settings, database, mode, leases) as service:
         log.info("execute_started", mode=mode, account=service.deal.account)
         ready(lambda: asdict(service.statistics()))
         if not stopping.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -17,7 +17,9 @@ from escapement.cli import app, settings_of
 from escapement.model import Contract
 from escapement.projectx import HubParams
 from escapement.services.ingest import Ingestion
+from escapement.services.reports import Reports
 from escapement.services.roll import RollParams, follow
+from escapement.services.sharing import Sharing
 from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -53,21 +55,32 @@ async def _ingest(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
-    """Ingest until ``stopping``; call ``ready`` when it begins.
+    """Ingest this process's share of the contracts until ``stopping``; call ``ready`` when it begins.
 
     Raises:
         EscapementError: the database, the gateway or a setting stands in the way.
     """
-    async with wiring.database(settings) as database:
-        if settings.products:
-            running: list[Ingestion] = []
-            ready(lambda: running[0].report() if running else {})
-            await ingest_products(settings, database, stopping, running=running)
-            return
-        async with _ingestion(settings, database) as ingestion:
-            ready(ingestion.report)
-            if not stopping.is_set():
-                await run_until(stopping, ingestion.stop, ingestion.run())
+    # One more connection for the leases, whose renewal must wait for nothing else.
+    async with wiring.database(settings, more_connections=1) as database:
+        leases, reports = wiring.leases(settings, database, "ingest"), Reports()
+
+        async def names() -> list[str]:
+            return wiring.shared_names(settings)
+
+        async def work(share: Sequence[str], ending: asyncio.Event) -> None:
+            await _ingest_share(wiring.only(settings, share), database.fenced(leases.fence(share)), ending, reports)
+
+        ready(reports)
+        await Sharing("ingest", leases, names, work).run(stopping)
+
+
+async def _ingest_share(settings: Settings, database: DBHandler, stopping: asyncio.Event, reports: Reports) -> None:
+    if settings.products:
+        await ingest_products(settings, database, stopping, reports=reports)
+        return
+    async with _ingestion(settings, database, reports=reports) as ingestion:
+        if not stopping.is_set():
+            await run_until(stopping, ingestion.stop, ingestion.run())
 
 
 async def ingest_products(
@@ -77,20 +90,18 @@ async def ingest_products(
     *,
     hub: HubParams | None = None,
     params: RollParams | None = None,
-    running: list[Ingestion] | None = None,
+    reports: Reports | None = None,
 ) -> None:
     """Store bars of the settings' contracts and of the front contracts of their products until ``stopping``.
-
-    ``running`` is kept holding the ingestion at work.
 
     Raises:
         EscapementError: a product has no front, or ingestion failed.
     """
-    running = [] if running is None else running
+    running: list[Ingestion] = []
 
     @asynccontextmanager
     async def ingest_fronts(fronts: Mapping[str, Contract]) -> AsyncIterator[Ingestion]:
-        async with _ingestion(wiring.with_fronts(settings, fronts), database, hub) as ingestion:
+        async with _ingestion(wiring.with_fronts(settings, fronts), database, hub, reports) as ingestion:
             running[:] = [ingestion]
             yield ingestion
 
@@ -105,10 +116,13 @@ async def ingest_products(
 
 
 @asynccontextmanager
-async def _ingestion(settings: Settings, database: DBHandler, hub: HubParams | None = None) -> AsyncIterator[Ingestion]:
+async def _ingestion(
+    settings: Settings, database: DBHandler, hub: HubParams | None = None, reports: Reports | None = None
+) -> AsyncIterator[Ingestion]:
     async with wiring.ingestion(settings, database, hub=hub) as ingestion:
         log.info("ingest_started", contracts=[c.id for c in settings.contracts], timeframes=settings.timeframes)
-        yield ingestion
+        with (reports or Reports()).during(ingestion.report):
+            yield ingestion
         statistics = ingestion.statistics()
         log.info("ingest_stopped", trades=statistics.trades, late=statistics.late, refused=statistics.refused,
                  bars=statistics.bars, bars_new=statistics.bars_new)  # fmt: skip

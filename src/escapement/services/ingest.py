@@ -53,8 +53,9 @@ class IngestParams:
     replay needs, whose time runs on at ``replay_speed`` times ours between what is heard (0: not at all).
     ``quiet_close_s``: how long after a bar's end our clock closes it when nothing was heard; a stall of the connection
     that lasts longer makes the trades in it late. At most about ``buffer_bars`` bars wait for the database. State is
-    saved with each batch of bars, and every ``state_interval_s`` seconds under ``state_name``; None keeps no state. At
-    shutdown the database gets ``shutdown_grace_s`` seconds. A trade may be ``tolerance_ns`` older than the newest one.
+    saved with each batch of bars, and every ``state_interval_s`` seconds, under ``state_name`` and the contract; None
+    keeps none. At shutdown the database gets ``shutdown_grace_s`` seconds. A trade may be ``tolerance_ns`` older than
+    the newest one.
     ``repair``, ``compare`` and ``freeze`` say how the venue's history is used.
     """
 
@@ -272,28 +273,31 @@ class Ingestion:
             await self._feed.aclose()
 
     async def _restore(self) -> None:
-        saved = await self._ledger.load()
-        seen = saved.seen
+        for contract_id, observation in self._observations.items():
+            await self._restore_contract(contract_id, observation)
+
+    async def _restore_contract(self, contract_id: str, observation: Observation) -> None:
+        """Go on with a contract where whoever ingested it last left it."""
+        saved = await self._ledger.load(contract_id)
         if saved.aggregator is not None:
             try:
                 self._aggregator.restore(saved.aggregator)
-                log.info("state_restored")
+                log.info("state_restored", contract=contract_id)
             except InvalidInput as error:
-                log.warning("state_discarded", reason=str(error))
+                log.warning("state_discarded", contract=contract_id, reason=str(error))
         cause = GapCause.RESTART if saved.ended else GapCause.CRASH
         halves = made_of_new(self._aggregator.timeframes, (saved.aggregator or {}).get("timeframes"))
-        for contract_id, observation in self._observations.items():
-            calendar = self._calendars[contract_id]
-            observation.resume(await self._ledger.store.open_gaps(contract_id))
-            for gap in observation.gaps:
-                observation.widen(gap, *around(calendar, halves, gap.begins_ns, gap.ends_ns))
-            covered = await self._ledger.store.coverage(contract_id)
-            # The state may be older than what a download of history has covered since.
-            known = list(filter(None, (seen.get(contract_id), *(to_ns for _, to_ns in covered[-1:]))))
-            if known:
-                observation.lose(cause, "", around(calendar, halves, min(known), None)[0])
-            for gap in observation.gaps:
-                self._mark(contract_id, gap.begins_ns, gap.begins_ns + 1 if gap.ends_ns is None else gap.ends_ns)
+        calendar = self._calendars[contract_id]
+        observation.resume(await self._ledger.store.open_gaps(contract_id))
+        for gap in observation.gaps:
+            observation.widen(gap, *around(calendar, halves, gap.begins_ns, gap.ends_ns))
+        covered = await self._ledger.store.coverage(contract_id)
+        # The state may be older than what a download of history has covered since.
+        known = list(filter(None, (saved.seen_ns, *(to_ns for _, to_ns in covered[-1:]))))
+        if known:
+            observation.lose(cause, "", around(calendar, halves, min(known), None)[0])
+        for gap in observation.gaps:
+            self._mark(contract_id, gap.begins_ns, gap.begins_ns + 1 if gap.ends_ns is None else gap.ends_ns)
 
     async def _read(self) -> None:
         async for event in self._feed.events():

@@ -40,9 +40,9 @@ class Store(BarStore, StateStore, Protocol):
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]] | None,
     ) -> int:
-        """Store all of it in one transaction; return how many bars were new or replaced."""
+        """Store all of it in one transaction, states by their names; return how many bars were new or replaced."""
         ...
 
     async def store_repair(
@@ -70,11 +70,11 @@ class Store(BarStore, StateStore, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a run saved: the aggregator's state, up to where each contract was seen, and whether it ended well."""
+    """What a run saved of a contract: the aggregator's state, up to where it was seen, and whether it ended well."""
 
-    aggregator: Mapping[str, object] | None
-    seen: Mapping[str, int]
-    ended: bool
+    aggregator: Mapping[str, object] | None = None
+    seen_ns: int | None = None
+    ended: bool = False
 
 
 class Ledger:
@@ -84,7 +84,8 @@ class Ledger:
         store: the database.
         aggregator: whose state goes with the bars.
         observations: of each contract.
-        state_name: what the state is kept under; None keeps none.
+        state_name: what the state is kept under, followed by the contract, which another process may go on with; None
+            keeps none.
         state_interval_s: how often it is stored when no bars are.
         patience_s: how long a bar that is not whole waits for its repair; 0 stores it at once.
 
@@ -127,16 +128,22 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def load(self) -> Saved:
-        """Return what an earlier run saved, and go on from where it compared."""
-        state = None if self._state_name is None else await self.store.load_state(self._state_name)
+    async def load(self, contract_id: str) -> Saved:
+        """Return what an earlier run saved of a contract, and go on from where it compared."""
+        name = self._name(contract_id)
+        state = None if name is None else await self.store.load_state(name)
         if state is None or state.get("version") != _STATE_VERSION:
-            return Saved(None, {}, ended=False)
-        aggregator, seen, compared = (state.get(name) for name in ("aggregator", "seen", "compared"))
-        self.compared.update(_moments(compared))
+            return Saved()
+        aggregator, seen, compared = (state.get(each) for each in ("aggregator", "seen", "compared"))
+        if contract_id in (known := _moments(compared)):
+            self.compared[contract_id] = known[contract_id]
         return Saved(
-            aggregator if isinstance(aggregator, Mapping) else None, _moments(seen), ended=state.get("ended") is True
-        )
+            aggregator if isinstance(aggregator, Mapping) else None, _moments(seen).get(contract_id),
+            ended=state.get("ended") is True,
+        )  # fmt: skip
+
+    def _name(self, contract_id: str) -> str | None:
+        return None if self._state_name is None else f"{self._state_name} {contract_id}"
 
     def keep(self, bar: Bar) -> None:
         """Take a completed bar."""
@@ -240,15 +247,14 @@ class Ledger:
             last = len(bars) == len(self._waiting)
             coverage: list[Coverage] = []
             gaps: list[Gap] = []
-            state = None
+            states: dict[str, Mapping[str, object]] = {}
             if last:
                 for observation in self._observations.values():
                     grown, news = observation.take_news()
                     coverage += grown
                     gaps += news
-                if self._state_name is not None:
-                    state = self._state_name, self._state()
-            new = await self._store_batch(bars, coverage, gaps, state)
+                states = self._states()
+            new = await self._store_batch(bars, coverage, gaps, states)
             self.bars_new += new
             stored_s = time.monotonic()
             lags_s = [stored_s - kept_s for kept_s in self._kept_s[: len(bars)]]
@@ -265,14 +271,22 @@ class Ledger:
             if not flushed[1].done():
                 flushed[1].set_result(None)
 
-    def _state(self) -> dict[str, object]:
-        seen = {each: observation.seen_until_ns for each, observation in self._observations.items()}
+    def _states(self) -> dict[str, Mapping[str, object]]:
+        """Return of each contract what a process that goes on with it has to know, by the name it is kept under."""
+        if self._state_name is None:
+            return {}
+        whole = self._aggregator.snapshot()
+        contracts = whole["contracts"]
+        assert isinstance(contracts, Mapping)  # noqa: S101 - as the aggregator makes it
         return {
-            "version": _STATE_VERSION,
-            "ended": self._ended,
-            "aggregator": self._aggregator.snapshot(),
-            "seen": {contract_id: at_ns for contract_id, at_ns in seen.items() if at_ns is not None},
-            "compared": dict(self.compared),
+            f"{self._state_name} {contract_id}": {
+                "version": _STATE_VERSION,
+                "ended": self._ended,
+                "aggregator": {**whole, "contracts": {contract_id: contracts[contract_id]}},
+                "seen": {} if observation.seen_until_ns is None else {contract_id: observation.seen_until_ns},
+                "compared": {each: at_ns for each, at_ns in self.compared.items() if each == contract_id},
+            }
+            for contract_id, observation in self._observations.items()
         }
 
     async def _store_batch(
@@ -280,13 +294,13 @@ class Ledger:
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]],
     ) -> int:
         async for attempt in stamina.retry_context(
             on=StorageUnavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
         ):
             with attempt:
-                return await self.store.store_observed(bars, coverage, gaps, state)
+                return await self.store.store_observed(bars, coverage, gaps, states)
         raise AssertionError("stamina retries without end")
 
 

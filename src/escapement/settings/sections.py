@@ -166,6 +166,25 @@ class IngestSettings(Section):
     shutdown_grace_seconds: Seconds = 60.0
 
 
+def _redis(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("is no Redis URL; write redis://user:password@host:port/0")
+    return value
+
+
+class BusSettings(Section):
+    """What tells other processes that tables changed: Redis, or without ``redis_url`` the database itself."""
+
+    redis_url: Annotated[SecretStr | None, AfterValidator(_redis)] = None
+    prefix: str = "escapement."
+
+
+class LeasesSettings(Section):
+    """For how long a process holds what it alone may write or trade; see docs/scaling.md."""
+
+    seconds: Annotated[Seconds, Field(ge=0.5, le=600)] = 10.0
+
+
 class RepairSettings(Section):
     """How gaps are filled from the venue's history; see docs/ingest.md."""
 
@@ -294,6 +313,8 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     operations: OperationsSettings = OperationsSettings()
     notify: NotifySettings = NotifySettings()
+    leases: LeasesSettings = LeasesSettings()
+    bus: BusSettings = BusSettings()
     recorder: RecorderSettings = RecorderSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -64,6 +64,7 @@ class AnalysisStore:
     """The database as the analysis service sees it; every method raises StorageError."""
 
     def __init__(self, database: DBHandler) -> None:
+        self._database = database
         self._pool = database.pool
 
     async def open(self, keys: Sequence[AnalyzerKey]) -> list[Instance]:
@@ -109,6 +110,8 @@ class AnalysisStore:
                 row = await connection.fetchrow(_COMMIT, *arguments)
                 if row["gone"]:
                     await connection.execute(_LINK, row["gone"])
+        heard = [each.instance.key for each in advances if row["gone"] or each.reading.signals]
+        self._database.ring("detected_signals", [f"{key.contract_id} {key.timeframe}" for key in heard])
         return set(row["moved"])
 
     async def changed(self, instance_ids: Sequence[int], newest: int | None = None) -> dict[int, int | None]:

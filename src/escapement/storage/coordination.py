@@ -82,6 +82,7 @@ class CoordinationStore:
     """
 
     def __init__(self, database: DBHandler, directions: Mapping[str, int] | None = None) -> None:
+        self._database = database
         self._pool = database.pool
         self._directions = directions or {}
 
@@ -125,6 +126,7 @@ class CoordinationStore:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK)
                 row = await connection.fetchrow(_COMMIT, *arguments)
+        self._database.ring("decisions", [contract_id] if decisions else [])
         return bool(row["moved"])
 
     async def decisions(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -14,7 +15,9 @@ import orjson
 from escapement.model import Bar, BarSource, Coverage, FormingBar, Gap, GapCause, Session, Timeframe, TimeframeUnit
 from escapement.moments import datetime_from_ns, ns_from_datetime
 from escapement.storage import queries
+from escapement.storage.bus import RedisBus
 from escapement.storage.failures import connecting, translated
+from escapement.storage.fence import Fence
 
 COPY_FROM = 1_000
 _COLUMNS = (
@@ -65,8 +68,12 @@ class DBHandler:
     is never overwritten, except that a whole bar replaces one that is not whole.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], fence: Fence | None = None, bus: RedisBus | None = None
+    ) -> None:
         self._pool = pool
+        self._fence = fence
+        self.bus = bus
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 4, timeout_s: float = 60.0) -> Self:
@@ -107,6 +114,37 @@ class DBHandler:
         """The connections, for the modules of this room."""
         return self._pool
 
+    def fenced(self, fence: Fence) -> DBHandler:
+        """Return the same database for who holds leases: what is observed and saved is written only while he does."""
+        return DBHandler(self._pool, fence, self.bus)
+
+    def ring(self, channel: str, payloads: Iterable[str]) -> None:
+        """Ring where another doorbell than that of the database is used; call it after the commit."""
+        if self.bus is not None:
+            self.bus.ring(channel, payloads)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+        """Give a connection in a transaction, in which the leases of this handler, if it has any, are held.
+
+        Raises:
+            LeaseLost: they are not; nothing can be written.
+            StorageError: the database does not answer or refuses.
+        """
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self.pass_fence(connection)
+                yield connection
+
+    async def pass_fence(self, connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        """Make sure that the leases of this handler, if it has any, are held until the connection's transaction ends.
+
+        Raises:
+            LeaseLost: they are not.
+        """
+        if self._fence is not None:
+            await self._fence.check(connection)
+
     async def store_bars(self, bars: Sequence[Bar]) -> int:
         """Store the bars that are not there yet, in one transaction; return how many were new or replaced."""
         if not bars:
@@ -114,32 +152,50 @@ class DBHandler:
         with translated():
             if len(bars) >= COPY_FROM:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    return await _copy(connection, bars)
-            return int(await self._pool.fetchval(_INSERT, *_columns(bars)))
+                    await _stage(connection, bars)
+                    stored = await _insert_staged(connection)
+            else:
+                stored = int(await self._pool.fetchval(_INSERT, *_columns(bars)))
+        self._ring_bars(bars if stored else ())
+        return stored
+
+    def _ring_bars(self, bars: Sequence[Bar]) -> None:
+        self.ring("ohlc_bars", {f"{bar.contract_id} {bar.timeframe}" for bar in bars} if self.bus else ())
 
     async def store_observed(
         self,
         bars: Sequence[Bar],
         coverage: Sequence[Coverage],
         gaps: Sequence[Gap],
-        state: tuple[str, Mapping[str, object]] | None,
+        states: Mapping[str, Mapping[str, object]] | None,
     ) -> int:
-        """Store bars, what of the market was observed, gaps, and a stage's state by its name, in one transaction.
+        """Store bars, what of the market was observed, gaps, and states by their names, in one transaction.
 
         Returns:
             How many bars were new or replaced.
+
+        Raises:
+            LeaseLost: another process may write that now; nothing was stored.
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                many = len(bars) >= COPY_FROM
+                if many:  # before anything is locked, for a client that is frozen while it copies holds its locks
+                    await _stage(connection, bars)
+                await self.pass_fence(connection)
                 if gaps:
                     await connection.execute(_PUT_GAPS, *_gap_columns(gaps))
                 if coverage:
                     await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
-                if state is not None:
-                    await connection.execute(_SAVE_STATE, state[0], orjson.dumps(state[1]).decode())
-                if len(bars) >= COPY_FROM:
-                    return await _copy(connection, bars)
-                return int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
+                if states:
+                    saved = [(name, orjson.dumps(state).decode()) for name, state in states.items()]
+                    await connection.executemany(_SAVE_STATE, saved)
+                if many:
+                    stored = await _insert_staged(connection)
+                else:
+                    stored = int(await connection.fetchval(_INSERT, *_columns(bars))) if bars else 0
+        self._ring_bars(bars if stored else ())
+        return stored
 
     async def store_repair(
         self, contract_id: str, bars: Sequence[Bar], coverage: Sequence[Coverage], closed: Sequence[Gap]
@@ -148,15 +204,20 @@ class DBHandler:
 
         Returns:
             How many bars were new or revised.
+
+        Raises:
+            LeaseLost: another process may write that now; nothing was stored.
         """
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                written = int(await connection.fetchval(_REVISE, *_columns(bars))) if bars else 0
-                if coverage:
-                    await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
-                if closed:
-                    await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
-                return written
+        async with self.writing() as connection:
+            written = int(await connection.fetchval(_REVISE, *_columns(bars))) if bars else 0
+            if coverage:
+                await connection.execute(_PUT_COVERAGE, *_coverage_columns(coverage))
+            if closed:
+                await connection.execute(_CLOSE_GAPS, contract_id, *_gap_keys(closed), written)
+        if written:
+            self._ring_bars(bars)
+            self.ring("bar_revisions", {_revision_of(bar) for bar in bars} if self.bus else ())
+        return written
 
     async def revise_bars(self, bars: Sequence[Bar]) -> int:
         """Store bars, revising stored ones that differ; return how many were new or revised."""
@@ -187,8 +248,8 @@ class DBHandler:
 
     async def note_attempt(self, contract_id: str, gaps: Sequence[Gap], reason: str) -> None:
         """Take note that a repair of these gaps did not succeed."""
-        with translated():
-            await self._pool.execute(_NOTE_ATTEMPT, contract_id, *_gap_keys(gaps), reason)
+        async with self.writing() as connection:
+            await connection.execute(_NOTE_ATTEMPT, contract_id, *_gap_keys(gaps), reason)
 
     async def set_periods(self, contract_id: str, sessions: Sequence[Session]) -> None:
         """Make what is stored of the contract's trading periods equal ``sessions`` from their first to their last."""
@@ -197,10 +258,9 @@ class DBHandler:
         periods = [(session.trade_date, period) for session in sessions for period in session.periods]
         opens = [datetime_from_ns(period.open_ns) for _, period in periods]
         closes = [datetime_from_ns(period.close_ns) for _, period in periods]
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_DROP_PERIODS, contract_id, opens[0], closes[-1], opens)
-                await connection.execute(_PUT_PERIODS, contract_id, [day for day, _ in periods], opens, closes)
+        async with self.writing() as connection:
+            await connection.execute(_DROP_PERIODS, contract_id, opens[0], closes[-1], opens)
+            await connection.execute(_PUT_PERIODS, contract_id, [day for day, _ in periods], opens, closes)
 
     async def track(self, contract_ids: Iterable[str], timeframes: Sequence[Timeframe]) -> None:
         """Take note that these series are kept from now on."""
@@ -282,8 +342,8 @@ class DBHandler:
 
     async def save_state(self, name: str, state: Mapping[str, object]) -> None:
         """Replace the state saved under ``name``."""
-        with translated():
-            await self._pool.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
+        async with self.writing() as connection:
+            await connection.execute(_SAVE_STATE, name, orjson.dumps(state).decode())
 
 
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -291,10 +351,19 @@ async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     del connection
 
 
-async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> int:
+def _revision_of(bar: Bar) -> str:
+    """Return what the trigger on ``bar_revisions`` tells of a bar's series."""
+    unit, value = int(bar.timeframe.unit), bar.timeframe.value
+    return orjson.dumps({"contract_id": bar.contract_id, "timeframe_unit": unit, "timeframe_value": value}).decode()
+
+
+async def _stage(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], bars: Sequence[Bar]) -> None:
     await connection.execute(_CREATE_STAGING)
     rows = list(zip(*_columns(bars), strict=True))
     await connection.copy_records_to_table("staged_bars", records=rows, columns=list(_COLUMNS))
+
+
+async def _insert_staged(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> int:
     await connection.execute(_RING)
     try:
         async with connection.transaction():

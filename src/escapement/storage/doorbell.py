@@ -1,4 +1,4 @@
-"""LISTEN: a doorbell that tells that tables changed. What changed stands in the tables."""
+"""A doorbell that tells that tables changed: LISTEN, or Redis where there is one. What changed stands in the tables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class Doorbell:
     """Listens on a connection of its own, which it makes anew whenever it is lost.
 
     Args:
-        database: one of its connections is taken for as long as ``listen`` runs.
+        database: one of its connections is taken for as long as ``listen`` runs, unless it has a bus.
         channels: the names to listen to.
     """
 
     def __init__(self, database: DBHandler, channels: Sequence[str]) -> None:
         self._pool = database.pool
+        self._bus = database.bus
         self._channels = tuple(channels)
 
     async def listen(self, hear: Callable[[str, str], None]) -> None:
@@ -38,6 +39,8 @@ class Doorbell:
         Raises:
             StorageError: the database refused for good.
         """
+        if self._bus is not None:
+            await self._bus.listen(self._channels, hear)
         while True:
             try:
                 await self._listen_once(hear)

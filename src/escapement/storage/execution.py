@@ -7,7 +7,6 @@ whatever happens to the program, and by one program only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -56,13 +55,17 @@ _POSITIONS = queries.load("account_positions")
 _KILL = queries.load("kill_switch")
 _TURN_KILL = queries.load("turn_kill_switch")
 _BLOCK = queries.load("block_account")
-_LOCK = "SELECT pg_try_advisory_lock(602214077, hashtext($1))"
 
 
 class ExecutionStore:
-    """The database as execution and those who look at it see it; every method raises StorageError."""
+    """The database as execution and those who look at it see it; every method raises StorageError.
+
+    What execution writes, it writes while it holds the account's lease, or not at all (LeaseLost), where ``database``
+    is fenced by that.
+    """
 
     def __init__(self, database: DBHandler) -> None:
+        self._database = database
         self._pool = database.pool
 
     async def open(self, kept: KeptAccount) -> KeptAccount:
@@ -71,8 +74,8 @@ class ExecutionStore:
             contract_id: [[lot.size, lot.ticks, lot.opened_ns, lot.order_id, str(lot.fees)] for lot in lots]
             for contract_id, lots in kept.held_before.items()
         }
-        with translated():
-            await self._pool.execute(
+        async with self._database.writing() as connection:
+            await connection.execute(
                 _OPEN, kept.account, kept.account_id, kept.mode, datetime_from_ns(kept.since_ns), kept.start_balance,
                 orjson.dumps(seed).decode(),
             )  # fmt: skip
@@ -108,8 +111,8 @@ class ExecutionStore:
 
     async def put_wish(self, account: str, wish: Wish, looked_at: int) -> None:
         """Replace what is wished of a contract, and say that all decisions up to a number were looked at."""
-        with translated():
-            await self._pool.execute(
+        async with self._database.writing() as connection:
+            await connection.execute(
                 _PUT_WISH, account, wish.contract_id, wish.decision_id, wish.number, wish.direction, str(wish.standing),
                 datetime_from_ns(wish.known_at_ns), wish.data_complete, looked_at,
             )  # fmt: skip
@@ -135,23 +138,20 @@ class ExecutionStore:
             Whether it was still waiting; if not, nothing was stored, and nothing must be sent.
         """
         standing = Standing.DROPPED if order is None else Standing.SENT
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                moved = await connection.fetchrow(
-                    _MOVE_WISH, account, wish.contract_id, wish.decision_id, str(standing)
-                )
-                if moved is None:
-                    return False
-                if verdict is not None:
-                    await connection.execute(_PUT_CHECK, *_check_columns(account, wish, at_ns, size, verdict))
-                if order is not None:
-                    await connection.execute(_INTEND, *_intent_columns(account, order))
+        async with self._database.writing() as connection:
+            moved = await connection.fetchrow(_MOVE_WISH, account, wish.contract_id, wish.decision_id, str(standing))
+            if moved is None:
+                return False
+            if verdict is not None:
+                await connection.execute(_PUT_CHECK, *_check_columns(account, wish, at_ns, size, verdict))
+            if order is not None:
+                await connection.execute(_INTEND, *_intent_columns(account, order))
         return True
 
     async def intend(self, account: str, order: OrderNote) -> None:
         """Write an order down before it is sent."""
-        with translated():
-            await self._pool.execute(_INTEND, *_intent_columns(account, order))
+        async with self._database.writing() as connection:
+            await connection.execute(_INTEND, *_intent_columns(account, order))
 
     async def put(
         self,
@@ -161,19 +161,18 @@ class ExecutionStore:
         positions: Sequence[HoldingNote] = (),
     ) -> None:
         """Take note of orders, fills and positions as they stand, in one transaction."""
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                if orders:
-                    await connection.execute(_PUT_ORDERS, account, *_order_columns(orders))
-                if fills:
-                    await connection.execute(_PUT_FILLS, account, *_fill_columns(fills))
-                if positions:
-                    await connection.execute(_PUT_POSITIONS, account, *_position_columns(positions))
+        async with self._database.writing() as connection:
+            if orders:
+                await connection.execute(_PUT_ORDERS, account, *_order_columns(orders))
+            if fills:
+                await connection.execute(_PUT_FILLS, account, *_fill_columns(fills))
+            if positions:
+                await connection.execute(_PUT_POSITIONS, account, *_position_columns(positions))
 
     async def put_day(self, account: str, trade_date: date, start: Decimal, balance: Decimal, equity: Decimal) -> None:
         """Take note of where an account stands on a trading day."""
-        with translated():
-            await self._pool.execute(_PUT_SNAPSHOT, account, trade_date, start, balance, equity)
+        async with self._database.writing() as connection:
+            await connection.execute(_PUT_SNAPSHOT, account, trade_date, start, balance, equity)
 
     async def days(self, account: str, since: date | None = None) -> list[AccountDay]:
         """Return the trading days of an account, oldest first."""
@@ -182,8 +181,8 @@ class ExecutionStore:
 
     async def put_differences(self, account: str, cause: str, differences: Sequence[Difference]) -> None:
         """Take note of where the venue and our book differed."""
-        with translated():
-            await self._pool.execute(
+        async with self._database.writing() as connection:
+            await connection.execute(
                 _PUT_DIFFERENCES, account, cause, [each.kind for each in differences],
                 [each.subject for each in differences], [each.ours for each in differences],
                 [each.venues for each in differences], [each.action for each in differences],
@@ -236,8 +235,8 @@ class ExecutionStore:
 
     async def block(self, account: str, reason: str, until_ns: int | None) -> None:
         """Take note that nothing may be opened for ``reason`` until a moment; an empty reason takes it back."""
-        with translated():
-            await self._pool.execute(_BLOCK, account, reason, _moment(until_ns))
+        async with self._database.writing() as connection:
+            await connection.execute(_BLOCK, account, reason, _moment(until_ns))
 
     async def kill_switch(self) -> KillSwitch:
         """Return whether all trading is stopped."""
@@ -251,21 +250,7 @@ class ExecutionStore:
         """Stop all trading, or let it go on."""
         with translated():
             await self._pool.execute(_TURN_KILL, killed, reason, by)
-
-    async def hold_alone(self, account: str) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None:
-        """Return a connection that holds the account for this program alone; None when another one holds it."""
-        with translated():
-            connection = await self._pool.acquire()
-            if await connection.fetchval(_LOCK, account):
-                return connection
-            await self._pool.release(connection)
-        return None
-
-    async def let_go(self, held: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
-        """Let others hold the account; ends the connection, for the next user of it would hold it on."""
-        with suppress(asyncpg.InterfaceError):  # it was lost, and with it the hold
-            held.terminate()
-            await self._pool.release(held)
+        self._database.ring("kill_switch", [""])
 
 
 def _check_columns(account: str, wish: Wish, at_ns: int, size: int, verdict: Verdict) -> tuple[object, ...]:

@@ -33,6 +33,7 @@ _TABLES = queries.load("view_tables")
 _HYPERTABLES = queries.load("view_hypertables")
 _COMPRESSION = queries.load("view_compression")
 _STATE = queries.load("view_state_age")
+_STATES_OF = queries.load("view_states")
 _SNAPSHOT_AGE = queries.load("view_snapshot_age")
 _SIZE = "SELECT pg_database_size(current_database())"
 # Compiling takes longer than running what a screen asks for.
@@ -124,6 +125,10 @@ class ViewStore:
     async def state(self, name: str) -> Row | None:
         """Return what a stage saved of itself as JSON, and when."""
         return next(iter(await self._fetch(_STATE, name)), None)
+
+    async def states(self, beginning: str) -> Sequence[Row]:
+        """Return the same of all whose names begin so."""
+        return await self._fetch(_STATES_OF, beginning)
 
     async def snapshot_age(self, account: str) -> datetime | None:
         """Return when an account was looked at last."""

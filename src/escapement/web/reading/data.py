@@ -19,6 +19,7 @@ from escapement.storage.completeness import completeness as known_of
 from escapement.storage.viewing import Row, ViewStore
 from escapement.web.reading.moments import market_now_ns, moment
 
+_STATES: Final = "ingest "  # and the contract
 _DAYS: Final = 35
 _MOST_DAYS: Final = 400
 
@@ -118,12 +119,16 @@ async def feed(
     Raises:
         StorageError: the database does not answer.
     """
-    row = await views.state("ingest")
-    seen = {} if row is None else orjson.loads(row["state"]).get("seen", {})
-    told_at = None if row is None else row["saved_at"]
+    saved = await views.states(_STATES)
+    seen: dict[str, int] = {}
+    told: dict[str, datetime] = {}
+    for row in saved:
+        for contract_id, seen_ns in orjson.loads(row["state"]).get("seen", {}).items():
+            seen[contract_id], told[contract_id] = int(seen_ns), row["saved_at"]
     found = []
     for contract_id in dict.fromkeys([*contracts, *seen]):
-        heard_to = moment(int(seen[contract_id])) if contract_id in seen else None
+        heard_to = moment(seen[contract_id]) if contract_id in seen else None
+        told_at = told.get(contract_id)
         now_ns = market_now_ns(settings, heard_to)
         try:
             is_open = calendar_of(contract_id).is_open(now_ns)

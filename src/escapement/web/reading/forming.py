@@ -61,7 +61,7 @@ class FormingBars:
         at_s, bars = self._heard.get(contract_id, (0.0, {}))
         if bars and time.monotonic() - at_s < _FRESH_S:
             return bars.get(timeframe)
-        row = await self._views.state(_STATE)
+        row = await self._views.state(f"{_STATE} {contract_id}")
         return None if row is None else self._saved(orjson.loads(row["state"]), contract_id, timeframe)
 
     def _saved(self, state: Mapping[str, Any], contract_id: str, timeframe: Timeframe) -> FormingBar | None:
