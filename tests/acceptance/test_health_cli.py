@@ -213,7 +213,7 @@ def test_run_serves_health_and_metrics_where_a_port_is_set(tmp_path: Path) -> No
             with program(tmp_path, "run", "--services", "ingest,operations", **variables) as second:
                 reason = wait_for(second, "stderr", r'.*"service_restarts".*')
                 assert f"operations.port {port}: Address already in use" in reason
-                wait_for(second, "stderr", "feed_live")
+                wait_for(second, "stderr", "leases_wait")  # the first one has the contract
                 second.send_signal(signal.SIGTERM)
                 assert second.wait(30) == 0
             running.send_signal(signal.SIGTERM)

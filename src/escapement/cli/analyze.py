@@ -67,15 +67,16 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
     """
     # Two more connections: for the doorbell, and for the leases.
     async with wiring.database(settings, more_connections=2) as database:
-        reports = Reports()
+        reports = Reports(ready)
 
         async def work(share: Sequence[str], ending: asyncio.Event) -> None:
             await _work(settings, database, ending, share, reports, once=False)
             await _work(settings, database, asyncio.Event(), share, reports, once=True)
 
         leases = wiring.leases(settings, database, "analyze")
-        ready(reports)
-        await Sharing("analyze", leases, lambda: wiring.kept_contracts(settings, database), work).run(stopping)
+        await Sharing("analyze", leases, lambda: wiring.kept_contracts(settings, database), work, reports.begin).run(
+            stopping
+        )
 
 
 async def _work(

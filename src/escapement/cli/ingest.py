@@ -62,7 +62,7 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
     """
     # One more connection for the leases, whose renewal must wait for nothing else.
     async with wiring.database(settings, more_connections=1) as database:
-        leases, reports = wiring.leases(settings, database, "ingest"), Reports()
+        leases, reports = wiring.leases(settings, database, "ingest"), Reports(ready)
 
         async def names() -> list[str]:
             return wiring.shared_names(settings)
@@ -70,8 +70,7 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
         async def work(share: Sequence[str], ending: asyncio.Event) -> None:
             await _ingest_share(wiring.only(settings, share), database.fenced(leases.fence(share)), ending, reports)
 
-        ready(reports)
-        await Sharing("ingest", leases, names, work).run(stopping)
+        await Sharing("ingest", leases, names, work, reports.begin).run(stopping)
 
 
 async def _ingest_share(settings: Settings, database: DBHandler, stopping: asyncio.Event, reports: Reports) -> None:

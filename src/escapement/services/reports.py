@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from escapement.services.supervise import Ready, unheard
+
 # How things are now, not how often something happened: no part of what has ended.
 _NOW: Final = {"bars_waiting", "gaps_open", "feed"}
 
 
 class Reports:
-    """The reports of all parts as one; counts of parts that have ended stay in it, so that no count goes back."""
+    """The reports of all parts as one; counts of parts that have ended stay in it, so that no count goes back.
 
-    def __init__(self) -> None:
+    ``ready`` is called once, when the first part begins, or when there is nothing to do but to stand by.
+    """
+
+    def __init__(self, ready: Ready = unheard) -> None:
+        self._ready: Ready | None = ready
         self._working: list[Callable[[], Mapping[str, Any]]] = []
         self._ended: dict[str, Any] = {}
 
@@ -21,10 +27,17 @@ class Reports:
         """Return the report: plain JSON data."""
         return _together([self._ended, *(report() for report in self._working)])
 
+    def begin(self) -> None:
+        """Say that the service is up."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready(self)
+
     @contextmanager
     def during(self, report: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
         """Let a part that reports so be one of them."""
         self._working.append(report)
+        self.begin()
         try:
             yield
         finally:

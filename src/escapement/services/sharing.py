@@ -91,15 +91,22 @@ class Sharing:
         leases: of this process.
         names: returns what there is to work on; asked again at each look, because contracts come and go.
         work: works on some of it until the event is set, or until it fails.
+        idle: called when others do all the work.
     """
 
     def __init__(
-        self, service: str, leases: SharedLeases, names: Callable[[], Awaitable[Sequence[str]]], work: Work
+        self,
+        service: str,
+        leases: SharedLeases,
+        names: Callable[[], Awaitable[Sequence[str]]],
+        work: Work,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = structlog.get_logger(service=service)
         self._leases = leases
         self._names = names
         self._work = work
+        self._idle = idle
         self._groups: list[_Group] = []
         self._was_idle = False
 
@@ -153,6 +160,7 @@ class Sharing:
             self._groups.append(_Group(tuple(taken), group_stopping, task))
         elif not mine and not self._was_idle:
             self._log.info("leases_wait", reason="other processes do all the work; this one stands by")
+            self._idle()
         self._was_idle = not mine and not taken
 
     def _cut_off(self, lost: Sequence[str]) -> None:
