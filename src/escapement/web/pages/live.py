@@ -19,7 +19,7 @@ log = structlog.get_logger(service="dashboard")
 
 BELLS = ("ohlc_bars", FORMING, "bar_revisions", "detected_signals", "decisions", "kill_switch")
 _REST_S = 0.25  # between two readings of the same, however often a bell rings
-_LATER_S = 0.1  # what rang a bell has more to do at that moment, and goes first
+_LATER_S = 0.25  # what rang a bell has more to do at that moment, and goes first
 _KEPT_S = 30.0  # nobody has asked or followed
 
 _Shown = TypeVar("_Shown")
