@@ -291,7 +291,9 @@ class Execution:
             del self._upcoming[wish.number]
 
         self._upcoming[wish.number] = wish
-        self.estimated.pace.at(wish.known_at_ns, Kind.DECISION, take)
+        # Whichever of several contracts was decided on first at one moment is chance.
+        place = self.contracts.index(wish.contract_id) if wish.contract_id in self.contracts else len(self.contracts)
+        self.estimated.pace.at(wish.known_at_ns, Kind.DECISION, take, place)
 
     async def _take(self, wish: Wish) -> None:
         newest = max(self.last_number, wish.number)

@@ -58,7 +58,7 @@ class Pace:
         self._arrivals: deque[tuple[float, int]] = deque()
         self._happened: set[int] = set()
         self._newest_ns = 0
-        self._due: list[tuple[int, Kind, int, Callable[[], Awaitable[None]]]] = []
+        self._due: list[tuple[int, Kind, int, int, Callable[[], Awaitable[None]]]] = []
         self._count = 0
         self._calls = 0
         self._edge_ns: int | None = None
@@ -92,11 +92,11 @@ class Pace:
             for trade in event.trades
         ]  # fmt: skip
 
-    def at(self, at_ns: int, kind: Kind, act: Callable[[], Awaitable[None]]) -> None:
-        """Have something done at a moment, or at once when that has passed."""
+    def at(self, at_ns: int, kind: Kind, act: Callable[[], Awaitable[None]], place: int = 0) -> None:
+        """Have something done at a moment, or at once when that has passed; of one kind and moment by ``place``."""
         self._count += 1
         self._calls += kind is Kind.CALL
-        heapq.heappush(self._due, (at_ns, kind, self._count, act))
+        heapq.heappush(self._due, (at_ns, kind, place, self._count, act))
         self._kick.set()
 
     def stir(self) -> None:
@@ -195,7 +195,7 @@ class Pace:
                     self.at(self._edge_ns, Kind.CLOCK, self._edge)
             if not self._due or self._due[0][0] > to_ns:
                 break
-            at_ns, kind, _, act = heapq.heappop(self._due)
+            at_ns, kind, _, _, act = heapq.heappop(self._due)
             if kind is Kind.DECISION and at_ns < self._now_ns:
                 log.warning("decision_late", seconds=round((self._now_ns - at_ns) / NS_PER_SECOND, 3))
             self._now_ns = max(self._now_ns, at_ns)
