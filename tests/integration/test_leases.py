@@ -106,19 +106,16 @@ async def write_and_freeze(store: DBHandler, database: DBHandler, other: Leases)
     """Write in a transaction, and say nothing more until another process has taken the lease."""
     async with store.writing() as connection:
         await connection.execute("INSERT INTO stage_states (name, state) VALUES ('torn', '{}')")
-        await run_out_later(database)
+        async with asyncio.timeout(10):
+            # Its row is locked, so that nothing can be changed in it; who asks something is not frozen yet.
+            while any(each.is_held for each in await leases(database)):
+                await connection.execute("SELECT 1")
+                await asyncio.sleep(0.05)
         await connection.execute("UPDATE stage_states SET state = '[]' WHERE name = 'torn'")
         assert await other.take([MES]) == []  # neither taken nor waited for
         async with asyncio.timeout(10):
             while not await other.take([MES]):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
-
-
-async def run_out_later(database: DBHandler) -> None:
-    """Wait until the lease has run out; its row is locked, so that nothing can be changed in it."""
-    async with asyncio.timeout(10):
-        while any(each.is_held for each in await leases(database)):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.05)
 
 
 async def test_every_process_takes_its_share_and_what_is_left_by_those_that_go(url: str) -> None:
