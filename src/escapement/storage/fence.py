@@ -12,6 +12,8 @@ from escapement.storage import queries
 
 _FENCE = queries.load("fence")
 
+_LONGEST = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -19,7 +21,8 @@ class Fence:
 
     A process that was frozen does not know that its lease went to another one. Its writes fail here: the tokens are
     compared in the transaction that writes, and their rows stay locked until it ends, so that nobody takes the lease
-    in between. A transaction whose client is frozen in the middle is ended by the server after ``patience_s``.
+    in between. A transaction whose client is frozen in the middle is ended by the server after ``patience_s``, or after
+    three times as long where it froze in the middle of a query.
     """
 
     holder: str
@@ -33,7 +36,8 @@ class Fence:
             LeaseLost: another process has taken one, or it was given back.
         """
         held = await connection.fetchval(
-            _FENCE, list(self.tokens), list(self.tokens.values()), self.holder, f"{self.patience_s * 1000:.0f}"
-        )
+            _FENCE, list(self.tokens), list(self.tokens.values()), self.holder, f"{self.patience_s * 1_000:.0f}",
+            f"{self.patience_s * _LONGEST * 1_000:.0f}",
+        )  # fmt: skip
         if held != len(self.tokens):
             raise LeaseLost(f"{self.holder} no longer holds the lease of {', '.join(self.tokens)}; nothing was written")
