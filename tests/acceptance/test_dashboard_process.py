@@ -36,12 +36,12 @@ def answers(address: str) -> bool:
 def test_run_starts_a_dashboard_that_died_again_and_takes_it_along_when_it_is_killed(tmp_path: Path) -> None:
     own = {"ESCAPEMENT_RUN__FIRST_DELAY_SECONDS": "0.2"}
     with program(tmp_path, "run", "--services", "dashboard", **own) as running:
-        address = wait_for(running, "stderr", r'"address": "(http\S+)", "event": "dashboard_ready"')
+        address = wait_for(running, "stderr", r'"address": "(http[^"]+)".*"event": "dashboard_ready"')
         assert answers(address)
         children = psutil.Process(running.pid).children()
         (child,) = (each for each in children if "multiprocessing.spawn" in " ".join(each.cmdline()))
         child.kill()
-        again = wait_for(running, "stderr", r'"address": "(http\S+)", "event": "dashboard_ready"')
+        again = wait_for(running, "stderr", r'"address": "(http[^"]+)".*"event": "dashboard_ready"')
         until(lambda: answers(again))
         os.kill(running.pid, signal.SIGKILL)
         until(lambda: not answers(again))
@@ -49,7 +49,7 @@ def test_run_starts_a_dashboard_that_died_again_and_takes_it_along_when_it_is_ki
 
 def test_run_ends_its_dashboard_in_good_order(tmp_path: Path) -> None:
     with program(tmp_path, "run", "--services", "dashboard") as running:
-        address = wait_for(running, "stderr", r'"address": "(http\S+)", "event": "dashboard_ready"')
+        address = wait_for(running, "stderr", r'"address": "(http[^"]+)".*"event": "dashboard_ready"')
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (0, "")

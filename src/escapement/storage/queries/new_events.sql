@@ -46,7 +46,7 @@ SELECT 'disconnect:' || min(gap_id), 'disconnect', opened_at,
 FROM data_gaps
 WHERE opened_at >= $1 - make_interval(secs => $2) AND cause = 'disconnect'
 GROUP BY opened_at
-HAVING bool_or(ends_at IS NULL AND opened_at <= clock_timestamp() - make_interval(secs => $2))
+HAVING bool_or(ends_at IS NULL AND opened_at <= statement_timestamp() - make_interval(secs => $2))
     OR bool_or(ends_at - begins_at >= make_interval(secs => $2))
 UNION ALL
 SELECT CASE WHEN killed THEN 'kill:' ELSE 'resume:' END || switch_id, CASE WHEN killed THEN 'kill' ELSE 'resume' END, at,
@@ -67,16 +67,16 @@ SELECT 'service_failed:silent:' || process || ':' || extract(epoch FROM max(hear
 FROM service_health
 WHERE $3::float8 IS NOT NULL AND state NOT IN ('stopped', 'failed')
   AND heartbeat_at >= $1 - make_interval(secs => $3)
-  AND heartbeat_at < clock_timestamp() - make_interval(secs => $3)
+  AND heartbeat_at < statement_timestamp() - make_interval(secs => $3)
 GROUP BY process
 UNION ALL
 SELECT 'summary:' || trade_date, 'summary', max(closes_at),
        jsonb_build_object('trade_date', trade_date, 'opens_at', min(opens_at), 'closes_at', max(closes_at))
 FROM trading_periods
-WHERE trade_date >= ($1 - interval '4 days')::date AND trade_date <= (clock_timestamp() + interval '1 day')::date
+WHERE trade_date >= ($1 - interval '4 days')::date AND trade_date <= (statement_timestamp() + interval '1 day')::date
 GROUP BY trade_date
 HAVING max(closes_at) >= $1 - make_interval(secs => $4)
-   AND max(closes_at) < clock_timestamp() - make_interval(secs => $4)
+   AND max(closes_at) < statement_timestamp() - make_interval(secs => $4)
 ) AS found
 WHERE NOT EXISTS (SELECT FROM notifications AS known WHERE known.event_id = found.event_id)
 ORDER BY at, event_id
