@@ -27,6 +27,7 @@ REFERENCE = {
     "reference/variables.md": docs_reference.variables,
     "reference/tables.md": docs_reference.tables,
     "reference/events.md": docs_reference.events,
+    "reference/api.md": docs_reference.http_api,
 }
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 

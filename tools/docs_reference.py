@@ -16,10 +16,15 @@ from typer.main import get_command
 
 import escapement
 from escapement.cli import app
-from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings, setting_paths
+from escapement.settings import LIVE_VARIABLE, LOCATION_VARIABLE, Settings, load_settings, setting_paths
 from escapement.settings.sources import PREFIX, SETTINGS_VARIABLE, VARIABLES
-from escapement.storage import migrate
+from escapement.storage import DBHandler, migrate
+from escapement.storage.audit import AuditStore
 from escapement.storage.embedded import embedded_server
+from escapement.web.api import PREFIX as PREFIX_OF_API
+from escapement.web.api import api
+from escapement.web.app import make_parts
+from escapement.web.security.sessions import Sessions
 
 _PACKAGE = Path(escapement.__file__).parent
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -134,6 +139,38 @@ def tables() -> str:
         for channel in re.findall(r"pg_notify\(\s*'(\w+)'", row["source"]):
             parts[-1] += f"\n| `{channel}` | `{row['table']}` |"
     return "\n\n".join(parts) + "\n"
+
+
+def http_api() -> str:
+    """Return the calls of the dashboard's JSON API, by its own OpenAPI."""
+    with tempfile.TemporaryDirectory(prefix="escapement-docs-") as folder, embedded_server(Path(folder)) as url:
+        described = asyncio.run(_described(url, Path(folder)))
+    parts = [
+        "# HTTP API",
+        f"Made of the API's own description, `{PREFIX_OF_API}/openapi.json`, which says what each answer holds.",
+        "[The dashboard](../dashboard.md) tells who may call it.",
+    ]
+    for path, calls in described["paths"].items():
+        for method, call in calls.items():
+            parts += [f"## {method.upper()} {PREFIX_OF_API}{path}", _cell(call.get("description") or call["summary"])]
+            rows = [
+                f"| `{each['name']}` | {each['in']} | {'yes' if each.get('required') else ''} "
+                f"| {_cell(each.get('description') or each['schema'].get('description') or '')} |"
+                for each in call.get("parameters", ())
+            ]
+            if rows:
+                parts.append("\n".join(["| parameter | in | required | |", "|---|---|---|---|", *rows]))
+            answers = ", ".join(f"{code} {_cell(each['description'])}" for code, each in call["responses"].items())
+            parts.append(f"Answers: {answers}.")
+    return "\n\n".join(parts) + "\n"
+
+
+async def _described(url: str, folder: Path) -> dict[str, Any]:
+    await migrate(url)
+    settings = load_settings(environ={}, data_dir=folder / "data", database={"url": url})
+    async with await DBHandler.open(url) as database:
+        parts = make_parts(settings, database, Sessions(b"none is opened", settings.dashboard.session_hours))
+        return api(parts, AuditStore(database)).openapi()
 
 
 async def _schema(url: str) -> tuple[list[Any], list[Any]]:

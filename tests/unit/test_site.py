@@ -64,6 +64,10 @@ def test_the_reference_names_every_variable_command_table_and_channel(site: Path
     assert [name for name in names if f'id="{name}"' not in tables] == []
     assert "<code>bar_revisions</code>" in tables.partition("Announcements")[2]
     assert "feed_frozen" in (site / "reference/events.html").read_text(encoding="utf-8")
+    calls = (site / "reference/api.html").read_text(encoding="utf-8")
+    assert all(
+        f"{call}</h2>" in re.sub(r"<a class.*?</a>", "", calls) for call in ("GET /api/v1/now", "POST /api/v1/kill")
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
