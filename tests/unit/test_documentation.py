@@ -172,7 +172,8 @@ for name in sys.argv[1:]:
 @pytest.mark.parametrize("part", range(6))
 def test_every_module_can_be_imported_first_and_has_what_it_exports(part: int) -> None:
     skipped = {"escapement.__main__", "escapement.storage.migrations.env"}  # they run what they are for
-    names = [name for name in MODULES[part::6] if name not in skipped]
+    # Whoever imports a command imports all of them first, and so everything.
+    names = [name for name in MODULES[part::6] if name not in skipped and not name.startswith("escapement.cli.")]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT_EACH_ALONE, *names], check=False, capture_output=True, text=True
     )
