@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from nicegui import app as pages_app
 from nicegui import ui
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from escapement.settings import Settings
 from escapement.storage import DBHandler
@@ -20,7 +21,7 @@ from escapement.web.api import PREFIX, api
 from escapement.web.backtests import Backtests
 from escapement.web.parts import Parts
 from escapement.web.reading import Reading
-from escapement.web.security.gate import Gate
+from escapement.web.security.gate import Gate, is_here
 from escapement.web.security.login import LogIn
 from escapement.web.security.passwords import Passwords
 from escapement.web.security.sessions import Sessions
@@ -64,11 +65,24 @@ def create_app(
     app.mount(PREFIX, api(parts, audit))
     pages.register(parts)
     pages_app.storage.path = settings.data_dir / "dashboard"
-    # Tailwind would watch every change of a page, and slow its opening; compressing harder costs more than it saves.
+    # Tailwind would watch every change of a page, and slow its opening.
     ui.run_with(
         app, title="Escapement", dark=None, storage_secret=sessions.secret_for("pages"), show_welcome_message=False,
         session_middleware_kwargs={"same_site": "strict"}, tailwind=False,
-        gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=1_000, compresslevel=4),
+        gzip_middleware_factory=_Compressing,
     )  # fmt: skip
     app.add_middleware(Gate, settings=chosen, passwords=passwords, sessions=sessions)
     return app
+
+
+class _Compressing(GZipMiddleware):
+    """Compresses answers, unless who asks is on this machine: there it only takes time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, minimum_size=1_000, compresslevel=4)  # harder costs more than it saves
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and is_here(scope):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)

@@ -85,7 +85,7 @@ class Gate:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > MOST_BODY:
             return Refusal(413, f"the request is larger than {MOST_BODY} bytes")
-        is_probe = path == "/healthz" or (path in _PROBES and _is_here(scope))
+        is_probe = path == "/healthz" or (path in _PROBES and is_here(scope))
         if visitor is None and path not in _OPEN and not is_probe:
             return Refusal(401, "log in first")
         return None
@@ -172,7 +172,8 @@ def _address(scope: Scope) -> str:
     return "unknown" if not client else str(client[0])
 
 
-def _is_here(scope: Scope) -> bool:
+def is_here(scope: Scope) -> bool:
+    """Whether who asks is on this machine."""
     try:
         return ipaddress.ip_address(_address(scope)).is_loopback
     except ValueError:
