@@ -225,7 +225,7 @@ def test_a_backtest_runs_beside_is_kept_and_one_that_is_cancelled_ends(served: h
 @pytest.mark.parametrize(
     "changes",
     [
-        {"analyzers.run": "[/tmp/own.py]"}, {"risk.firm_rules": "/etc/passwd#x"}, {"database.url": "x"},
+        {"analyzers.run": "[./own.py]"}, {"risk.firm_rules": "../rules.yaml#x"}, {"database.url": "x"},
         {"data_dir": "elsewhere"}, {"execution.stop_ticks": "&a [*a]"}, {"--html": "x"},
     ],
 )  # fmt: skip

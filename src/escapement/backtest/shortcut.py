@@ -24,16 +24,17 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from escapement.backtest.hours import Hours
 from escapement.backtest.market import LAST_US, first_reached
 from escapement.backtest.run import Account, History, clock_moments
 from escapement.core.dealing import product_of
 from escapement.core.execution import size_of
 from escapement.core.risk import AccountState, Market, Proposal, has_floors, largest_size
-from escapement.model import LONG, NS_PER_SECOND, Contract, SessionCalendar
+from escapement.model import LONG, NS_PER_SECOND, Contract
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-_FAR: Final = 1 << 62
+_FAR: Final = 1 << 62  # a price that no market reaches
 _MINUTE_NS: Final = 60 * NS_PER_SECOND
 _SHORTEST_TURN: Final = 4  # what is done at once has a price of its own
 _NONE, _WAITING, _SENT, _DROPPED = range(4)
@@ -128,39 +129,6 @@ def entry_size(account: Account, contract: Contract) -> int:
     return largest_size(None, own, flat, Market(0, is_open=True, price_ns=0), asked)
 
 
-class _Hours:
-    """In which session a moment lies: the part of one that trades, its deadlines, and the number of the session."""
-
-    def __init__(self, calendar: SessionCalendar, account: Account, from_ns: int, to_ns: int) -> None:
-        self.opens: list[int] = []
-        self.closes: list[int] = []
-        self.no_entries: list[int] = []
-        self.flat: list[int] = []
-        self.session: list[int] = []
-        for number, session in enumerate(calendar.sessions_between(from_ns, to_ns)):
-            no_entries_ns, flat_ns = account.deadlines_of(session)
-            for period in session.periods:
-                self.opens.append(period.open_ns)
-                self.closes.append(period.close_ns)
-                self.no_entries.append(_FAR if no_entries_ns is None else no_entries_ns)
-                self.flat.append(_FAR if flat_ns is None else flat_ns)
-                self.session.append(number)
-
-    def at(self, now_ns: int) -> int:
-        """Return the number of the part in which the market trades then; -1 when it does not."""
-        index = bisect_right(self.opens, now_ns) - 1
-        return index if index >= 0 and now_ns < self.closes[index] else -1
-
-    def lets_enter(self, at_ns: Integers) -> Flags:
-        """Return at which of many moments the market trades and no deadline has come."""
-        if not self.opens:
-            return np.zeros(at_ns.size, np.bool_)
-        ends = np.minimum.reduce([np.array(each, np.int64) for each in (self.closes, self.no_entries, self.flat)])
-        index = np.searchsorted(np.array(self.opens, np.int64), at_ns, side="right") - 1
-        lets: Flags = (index >= 0) & (at_ns < ends[np.maximum(index, 0)])
-        return lets
-
-
 def _view(column: Integers) -> memoryview[int]:
     return memoryview(column.tobytes()).cast("q")
 
@@ -198,7 +166,7 @@ class _Desk:
         # Views give whole numbers of Python's, without a list of a million of them.
         self.opens, self.ends = _view(bars.begins_ns), _view(bars.ends_ns)
         self.clocks = clock_moments([history], account, from_ns, to_ns)
-        self.hours = _Hours(history.calendar, account, from_ns, to_ns)
+        self.hours = Hours(history.calendar, account, from_ns, to_ns)
         self.first: int = bisect_right(self.ends, from_ns)
         self.next: int = self.first  # the bar that is told next, or is being told
         self.is_begun: bool = False
