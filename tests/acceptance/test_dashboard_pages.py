@@ -211,6 +211,15 @@ def test_the_growing_bar_moves_and_signals_decisions_orders_and_fills_appear_wit
     assert faults == []
 
 
+def test_the_chart_has_its_largest_file_before_the_component_that_needs_it(desk: Desk) -> None:
+    page = desk.page()
+    page.wait_for_selector(".reading b")
+    fetched = page.evaluate("performance.getEntriesByType('resource').map(each => [each.name, each.startTime])")
+    names = [name for name, _ in sorted(fetched, key=lambda each: each[1])]
+    (largest,) = (name for name in names if re.search(r"/esm/.*/index-[^/]+\.js$", name))
+    assert names.index(largest) < min(place for place, name in enumerate(names) if name.endswith("/dompurify.mjs"))
+
+
 def test_candles_are_panned_zoomed_and_chosen_by_keyboard_and_button(desk: Desk) -> None:
     page = desk.page("/?timeframe=1m")
     faults = listened(page, desk.base)

@@ -12,7 +12,7 @@ from nicegui import html, ui
 from escapement.storage.database import FORMING
 from escapement.web.pages import candleview
 from escapement.web.pages.candleview import Plain, Series
-from escapement.web.pages.components import CandleChart
+from escapement.web.pages.components import CandleChart, echarts_early
 from escapement.web.pages.fields import select
 from escapement.web.pages.frame import ICON, Page, Site, attempt, framed
 from escapement.web.reading.chart import KnownContract
@@ -40,6 +40,7 @@ def register(site: Site) -> None:
             if series is None or first is None:
                 html.p(_EMPTY).classes("empty panel")
             else:
+                ui.add_head_html(echarts_early())
                 _Chart(page, known, series, first)
 
 
