@@ -70,7 +70,11 @@ async def test_everything_there_is_can_be_read(url: str) -> None:
         told = await reading.system()
         assert {each.table for each in told.database.tables} >= {"ohlc_bars", "audit_log"}
         assert next(each.rows for each in told.database.tables if each.table == "ohlc_bars") >= 0
-        assert all(each.behind_s in {None, 0} for each in told.stages if each.stage.startswith("analyze"))
+        analyzed = [each for each in told.stages if each.stage.startswith("analyze")]
+        assert all(each.behind_s in {None, 0} for each in analyzed)
+        assert analyzed == sorted(
+            analyzed, key=lambda each: (each.stage, each.contract_id, Timeframe.parse(each.timeframe))
+        )
         with pytest.raises(InvalidTimeframe, match="is not kept; use one of 1m, 5m, 15m"):
             await reading.completeness(MES, timeframe="4h")
         for refused in (reading.candles(MES, "7x"), reading.candles("a\0b", "1m"), reading.decisions(most=1)):

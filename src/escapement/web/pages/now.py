@@ -74,7 +74,7 @@ def _built() -> Any:
             "Nothing is held.",
         )
     with html.div().classes("columns two"):
-        with panel("Directions", "what each analyzer said last, largest timeframe first"):
+        with panel("Directions", "what each analyzer said last, largest timeframe first", "cards"):
             voices = Sheet(
                 "Directions by timeframe",
                 [],

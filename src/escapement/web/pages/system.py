@@ -38,7 +38,7 @@ def _built() -> Any:
         )  # fmt: skip
     with html.div().classes("columns two"):
         with html.div().classes("stack"):
-            with panel("Stages", "how far each has got, in the market's time", "tall"):
+            with panel("Stages", "how far each has got, in the market's time", "tall cards"):
                 stages = Sheet(
                     "Stages", ["stage", "contract", "timeframe", "up to", ">behind", "fault"], "No stage has begun."
                 )

@@ -156,9 +156,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stage(row: Row) -> StageShown:
-    unit, name = row["timeframe_unit"], row["timeframe"] or ""
-    if unit is not None:
-        name = str(Timeframe(TimeframeUnit(unit), row["timeframe_value"]))
+    unit = row["timeframe_unit"]
+    name = "" if unit is None else str(Timeframe(TimeframeUnit(unit), row["timeframe_value"]))
     behind_s = None
     if row["newest"] is not None and row["at"] is not None:
         behind_s = max(0.0, (row["newest"] - row["at"]) / timedelta(seconds=1))
