@@ -211,6 +211,35 @@ async def test_work_under_a_lease_is_cut_off_when_another_process_has_taken_it(u
 
 
 @EMBEDDED
+async def test_work_is_cut_off_too_when_it_found_out_itself_that_its_lease_was_taken(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        ours, other = Leases(database, "execute", 3), Leases(database, "execute", 60)
+        assert await hold(ours, "PRAC-1", asyncio.Event())
+
+        async def work() -> None:
+            await asyncio.sleep(0.3)  # it was renewed by now, and will be again in a while
+            await run_out(database)
+            assert await other.take(["PRAC-1"]) == ["PRAC-1"]
+            assert await ours.renew() == ["PRAC-1"]  # as before something is sent
+            await asyncio.Event().wait()
+
+        working = asyncio.create_task(while_held(ours, "PRAC-1", work()))
+        with pytest.raises(LeaseLost, match="PRAC-1"):
+            await asyncio.wait_for(working, 10)
+
+
+@EMBEDDED
+async def test_who_took_his_lease_for_lost_while_nobody_else_took_it_goes_on(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        ours = Leases(database, "execute", 60)
+        assert await hold(ours, "PRAC-1", asyncio.Event())
+        await run_out(database)
+        assert await asyncio.wait_for(hold(ours, "PRAC-1", asyncio.Event(), 0.05), 5)
+        assert ours.holds("PRAC-1")
+        assert [row.token for row in await leases(database, ["execute"])] == [2]  # earlier work stays fenced off
+
+
+@EMBEDDED
 async def test_the_state_of_ingestion_for_all_contracts_becomes_one_for_each(url: str) -> None:
     kept = {
         "version": 1, "ended": True, "seen": {"A": 5, "B": 6}, "compared": {"A": 4},

@@ -228,6 +228,8 @@ async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s
         try:
             await leases.renew()
             await leases.join()
+            # What was taken for lost although nobody else took it is taken anew: what it was used for may not be over.
+            await leases.give_back([name])
             if await leases.take([name]):
                 return True
         except StorageUnavailable as error:
@@ -255,7 +257,8 @@ async def while_held(leases: SharedLeases, name: str, work: Coroutine[Any, Any, 
     try:
         while not working.done():
             try:
-                if name in await leases.renew():
+                await leases.renew()
+                if name not in leases.names:  # whoever found that out: the work itself may have asked before us
                     raise LeaseLost(f"the lease of {name} went to another process")
             except StorageUnavailable as error:
                 log.warning("lease_not_renewed", lease=name, reason=str(error))
