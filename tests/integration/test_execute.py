@@ -13,7 +13,7 @@ import pytest
 
 from escapement import wiring
 from escapement.errors import ConfigurationError, LeaseLost
-from escapement.model import OrderRequest, OrderSide
+from escapement.model import OrderRequest, OrderSide, Trade
 from escapement.model import OrderType as Kind
 from escapement.projectx import GatewayClient, GatewayParams
 from escapement.services.execute import Execution
@@ -23,12 +23,17 @@ from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
-from simulated import MES, until
+from simulated import MES, MONDAY_1330, until
 from trading import ACCOUNT, NAME, Floor, around, executing, floor, path, settings_for
 
 OPEN = OrderStatus.OPEN
 # Both databases keep the same records; those tests that read and write the most of them run on both.
 EMBEDDED = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
+
+
+def at_minutes(price: float, *minutes: int) -> list[Trade]:
+    """Trades so many minutes after the first one."""
+    return [replace(around(price, 1)[0], at_ns=MONDAY_1330 + each * 60 * 10**9) for each in minutes]
 
 
 async def steady(there: Floor, net: int) -> None:
@@ -293,6 +298,34 @@ async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_
             await there.decide(-1)
             await until_row(there, "SELECT 1 FROM risk_checks WHERE NOT approved HAVING count(*) = 2")
         assert not there.net()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@EMBEDDED
+async def test_a_close_that_is_refused_because_the_market_is_closed_waits_until_it_opens(url: str, killed: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    # The market rests from 21:00 to 22:00 UTC. One trade in between lets the time pass, as quotes do.
+    trades = [*around(5_700.0, 30), *at_minutes(5_700.0, 470, 511, 512, 513, 514)]
+    async with floor(url, trades) as there:
+        store = ExecutionStore(there.database)
+        async with executing(there) as service:
+            await there.decide(1)
+            await steady(there, 1)
+            there.step(31 - there.simulator.progress.trades)
+            await until(lambda: service.deal.dealer.session(MES) is None)
+            if killed:
+                await store.turn_kill_switch(killed=True, reason="enough", by="me")
+            else:
+                await there.decide(0)
+            await until(lambda: there.orders(OrderStatus.REJECTED))
+            for _ in range(40):  # whatever rings
+                service.ring(MES)
+                await asyncio.sleep(0.02)
+            assert len(there.orders(OrderStatus.REJECTED)) == 1
+            assert there.net() == there.covered() == 1
+            there.step(2)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+        assert len(there.orders(OrderStatus.REJECTED)) == 1
+        await recorded(there)
 
 
 @EMBEDDED
