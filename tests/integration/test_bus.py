@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from escapement import wiring
-from escapement.model import Bar, Timeframe
+from escapement.model import Bar, FormingBar, Timeframe
 from escapement.services.lane import AnalyzeParams
 from escapement.settings import Settings, load_settings
 from escapement.storage import DBHandler
+from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 from redises import RedisServer
@@ -64,6 +65,20 @@ async def until(condition: Callable[[], object], within_s: float = 20) -> None:
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
+
+
+async def test_growing_bars_are_told_to_who_listens_through_redis(url: str, redis: RedisServer) -> None:
+    settings = settings_for(url, redis)
+    async with (
+        wiring.database(settings) as writer,
+        wiring.database(settings) as reader,
+        listening(reader, FORMING) as heard,
+    ):
+        await until(lambda: ("", "") in heard)
+        await writer.tell_forming(
+            MES, [FormingBar(MES, MINUTE, START, START + MINUTE_NS, 5.0, 6.0, 4.0, 5.5, 7, True, START + 1)]
+        )
+        await until(lambda: any(channel == FORMING and MES in said for channel, said in heard), 2)
 
 
 async def test_what_is_stored_and_revised_and_the_kill_switch_ring_in_another_process(

@@ -302,7 +302,7 @@ async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_
 
 @pytest.mark.parametrize("killed", [False, True])
 @EMBEDDED
-async def test_a_close_that_is_refused_because_the_market_is_closed_waits_until_it_opens(url: str, killed: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_a_close_that_the_closed_market_refuses_waits_until_it_opens(url: str, killed: bool) -> None:  # noqa: FBT001 - of the test
     # The market rests from 21:00 to 22:00 UTC. One trade in between lets the time pass, as quotes do.
     trades = [*around(5_700.0, 30), *at_minutes(5_700.0, 470, 511, 512, 513, 514)]
     async with floor(url, trades) as there:
