@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from escapement import wiring
-from escapement.errors import ConfigurationError, LeaseLost
+from escapement.errors import ConfigurationError, LeaseLost, OutcomeUnknown
 from escapement.model import OrderRequest, OrderSide, Trade
 from escapement.model import OrderType as Kind
 from escapement.projectx import GatewayClient, GatewayParams
+from escapement.projectx.limits import RateLimit
 from escapement.services.execute import Execution
+from escapement.services.leased import LeasedBroker
 from escapement.settings import Settings
 from escapement.simulator import Fault
 from escapement.simulator import orders as venue
@@ -406,6 +408,23 @@ async def a_second_one_takes_over(there: Floor, settings: Settings, first: Execu
     assert there.orders() == [], decision_id
     assert await there.rows("SELECT * FROM orders") == []
     assert await there.rows("SELECT * FROM execution_wishes") == []
+
+
+@EMBEDDED
+async def test_an_order_that_waits_for_its_turn_is_not_sent_after_the_time_for_which_its_lease_holds(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        gateway = wiring.gateway_params(settings_for(there.simulator))
+        leases = wiring.leases(settings_for(there.simulator), there.database, "execute")
+        await leases.take([NAME])
+        async with GatewayClient(replace(gateway, limit=RateLimit(2, 1.0))) as client:
+            broker = LeasedBroker(client, leases, NAME, 0.4)
+            await broker.accounts()  # with the log-in all calls of this second
+            with pytest.raises(OutcomeUnknown, match=NAME):
+                await broker.place_order(OrderRequest(ACCOUNT, MES, Kind.MARKET, OrderSide.BUY, 1))
+            await asyncio.sleep(1.0)  # its turn would have come
+            assert there.orders() == []
+            await broker.place_order(OrderRequest(ACCOUNT, MES, Kind.MARKET, OrderSide.BUY, 1))
+            assert len(there.orders()) == 1
 
 
 @EMBEDDED
