@@ -75,7 +75,9 @@ async def test_growing_bars_are_told_to_who_listens_through_redis(url: str, redi
         listening(reader, FORMING) as heard,
     ):
         await until(lambda: ("", "") in heard)
-        growing = FormingBar(MES, MINUTE, START, START + MINUTE_NS, 5.0, 6.0, 4.0, 5.5, 7, whole=True, as_of_ns=START + 1)
+        growing = FormingBar(
+            MES, MINUTE, START, START + MINUTE_NS, 5.0, 6.0, 4.0, 5.5, 7, whole=True, as_of_ns=START + 1
+        )
         await writer.tell_forming(MES, [growing])
         await until(lambda: any(channel == FORMING and MES in said for channel, said in heard), 2)
 
