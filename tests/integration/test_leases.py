@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from escapement import wiring
 from escapement.errors import LeaseLost, StorageUnavailable
 from escapement.model import Bar, Coverage, Gap, GapCause, Timeframe
 from escapement.model.bar import BarSource
 from escapement.services.sharing import Sharing, hold, while_held
+from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrations
 from escapement.storage.leases import Leases, leases
 
@@ -179,6 +181,17 @@ async def settled(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.02)
+
+
+def test_a_contract_of_a_product_that_is_named_too_goes_with_that_product() -> None:
+    other = "CON.F.US.MNQ.Z26"
+    settings = load_settings(environ={}, contracts=[MES, other], products=["MES", "EP"])
+    shares = {name: wiring.only(settings, [name]) for name in wiring.shared_names(settings)}
+    assert {name: ([each.id for each in share.contracts], [each.code for each in share.products])
+            for name, share in shares.items()} == {
+        other: ([other], []), "MES": ([MES], ["MES"]), "EP": ([], ["EP"])
+    }  # fmt: skip
+    assert wiring.only(settings, [*shares]) == settings
 
 
 @EMBEDDED
