@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from escapement import wiring
+from escapement.cli import execute
 from escapement.errors import LeaseLost, StorageUnavailable
 from escapement.model import Bar, Coverage, Gap, GapCause, Timeframe
 from escapement.model.bar import BarSource
 from escapement.services.sharing import Sharing, hold, while_held
+from escapement.services.supervise import Report
 from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrations
 from escapement.storage.leases import Leases, leases
@@ -247,9 +249,27 @@ async def test_who_took_his_lease_for_lost_while_nobody_else_took_it_goes_on(url
         ours = Leases(database, "execute", 60)
         assert await hold(ours, "PRAC-1", asyncio.Event())
         await run_out(database)
-        assert await asyncio.wait_for(hold(ours, "PRAC-1", asyncio.Event(), 0.05), 5)
+        assert await asyncio.wait_for(hold(ours, "PRAC-1", asyncio.Event()), 5)
         assert ours.holds("PRAC-1")
         assert [row.token for row in await leases(database, ["execute"])] == [2]  # earlier work stays fenced off
+
+
+@EMBEDDED
+async def test_execution_is_up_when_it_stands_by(url: str) -> None:
+    settings = load_settings(environ={}, contracts=[MES], database={"url": url}, logging={"level": "warning"})
+    async with await DBHandler.open(url) as database:
+        assert await Leases(database, "execute", 60).take(["paper"]) == ["paper"]
+        up, stopping = asyncio.Event(), asyncio.Event()
+
+        def ready(report: Report | None = None) -> None:
+            assert report is not None
+            assert report() == {}
+            up.set()
+
+        standing_by = asyncio.create_task(execute.serve(settings, stopping, ready))
+        await asyncio.wait_for(up.wait(), 10)
+        stopping.set()
+        await asyncio.wait_for(standing_by, 10)
 
 
 @EMBEDDED

@@ -216,8 +216,12 @@ class Sharing:
                 raise failure
 
 
-async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s: float | None = None) -> bool:
+async def hold(
+    leases: SharedLeases, name: str, stopping: asyncio.Event, stands_by: Callable[[], None] = lambda: None
+) -> bool:
     """Wait until a lease is ours; return False when ``stopping`` was set before.
+
+    ``stands_by`` is called when another process holds it.
 
     Raises:
         StorageError: the database refused for good.
@@ -232,13 +236,14 @@ async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s
             await leases.give_back([name])
             if await leases.take([name]):
                 return True
+            stands_by()
         except StorageUnavailable as error:
             reason = str(error)
         if reason != told:
             log.info("lease_waits", lease=name, reason=reason)
             told = reason
         try:
-            async with asyncio.timeout(every_s or leases.seconds / _LOOKS):
+            async with asyncio.timeout(leases.seconds / _LOOKS):
                 await stopping.wait()
         except TimeoutError:
             continue
