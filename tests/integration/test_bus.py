@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 from pydantic import SecretStr
@@ -21,6 +20,7 @@ from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 from redises import RedisServer
+from relays import Relay
 
 pytestmark = [
     pytest.mark.redis,
@@ -129,44 +129,11 @@ async def test_a_dead_redis_holds_up_no_writer_and_whoever_listened_hears_that_h
         await until(lambda: ("ohlc_bars", f"{MES} 1m") in heard)
 
 
-class Relay:
-    """A way to Redis on which the connections there are can fall silent, while others work."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self.port = 0
-        self.open: list[asyncio.StreamWriter] = []
-        self.silent: list[asyncio.StreamWriter] = []
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open.append(writer)
-        there, to_there = await asyncio.open_connection("127.0.0.1", self._to)
-        await asyncio.gather(self._pass_on(reader, to_there, writer), self._pass_on(there, writer, writer))
-        writer.close()
-        to_there.close()
-
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, to: asyncio.StreamWriter, whose: asyncio.StreamWriter
-    ) -> None:
-        while data := await reader.read(1 << 16):
-            if whose not in self.silent:
-                to.write(data)
-        to.write_eof()
-
-
 async def test_connections_that_fall_silent_are_made_anew(
     url: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("escapement.storage.bus._CHECK_S", 0.3)
-    async with Relay(redis.port) as relay:
+    async with Relay(lambda: asyncio.open_connection("127.0.0.1", redis.port)) as relay:
         settings = settings_for(url, redis)
         bus = settings.bus.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{relay.port}/0")})
         async with (
@@ -178,7 +145,7 @@ async def test_connections_that_fall_silent_are_made_anew(
             await until(lambda: ("ohlc_bars", f"{MES} 1m") in heard)
             await asyncio.sleep(1.0)
             assert heard.count(("", "")) == 1  # nothing to hear is no silence
-            relay.silent = list(relay.open)
+            relay.fall_silent()
             heard.clear()
             await until(lambda: ("", "") in heard, 5)
             number = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -25,6 +27,7 @@ from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
+from relays import Relay
 from simulated import MES, MONDAY_1330, until
 from trading import ACCOUNT, NAME, Floor, around, executing, floor, path, settings_for
 
@@ -384,6 +387,32 @@ async def test_a_position_is_protected_while_the_database_is_away(url: str) -> N
                 await there.database.pool.execute("ALTER TABLE orders_away RENAME TO orders")
             await until(lambda: not service.deal.keeper.is_behind)
             await until_row(there, "SELECT 1 FROM orders WHERE order_key LIKE '%-S2' AND status = 'open'")
+
+
+@asynccontextmanager
+async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A way to the embedded server's socket that can fall silent, and the URL of that way."""
+    parts = urlsplit(url)
+    socket = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
+    async with Relay(lambda: asyncio.open_unix_connection(socket)) as relay:
+        yield relay, f"postgresql://{parts.username}@127.0.0.1:{relay.port}{parts.path}"
+
+
+@pytest.mark.parametrize("lease_s", [60.0, 0.5])
+@EMBEDDED
+async def test_a_position_is_protected_while_the_database_is_silent(url: str, lease_s: float) -> None:
+    async with relayed(url) as (relay, way), floor(way, around(5_700.0, 90)) as there:
+        settings = settings_for(there.simulator, execution={"brackets": "own"}, leases={"seconds": lease_s})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 1)
+            await until(lambda: len(there.orders(OPEN)) == 2)
+            relay.fall_silent()
+            stop = next(order for order in there.orders(OPEN) if order.stop is not None)
+            there.simulator.venue.cancel("demo", 1001, stop.order_id)
+            there.simulator._users.publish(there.simulator._hubs["user"])
+            await until(lambda: there.net() == there.covered() == 1 and stop not in there.orders(OPEN), 6)
+            relay.hang_up()
 
 
 @EMBEDDED

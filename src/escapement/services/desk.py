@@ -32,14 +32,14 @@ from escapement.core.execution import (
 from escapement.core.risk import Entry, Verdict
 from escapement.errors import GatewayError, GatewayRefused, StorageError
 from escapement.model import Contract, Order, OrderRequest, OrderSide, OrderStatus
-from escapement.services.dealing import Dealing
+from escapement.services.dealing import WRITE_S, Dealing
+from escapement.services.within import within
 
 log = structlog.get_logger(service="execute")
 
 _LOOK_S, _IDLE_S = 0.2, 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _CLOSED_PAUSE_S = 60.0  # the calendar may be wrong
-_WRITE_S = 1.0
 # Of Position/closeContract: there is nothing to close. Source: the venue's error codes.
 _NOTHING_HELD = 2
 
@@ -266,8 +266,7 @@ class Desk:
         request = self._deal.dealer.protection(self._id, step, tag(decision_id, step.role, number))
         note = OrderNote.intended(request, None if self.wish is None else decision_id)
         try:
-            async with asyncio.timeout(_WRITE_S):
-                await self._deal.store.intend(self._deal.account, note)
+            await within(WRITE_S, self._deal.store.intend(self._deal.account, note))
         except (StorageError, TimeoutError) as error:
             # Its tag says what it is for, so that it is known again without having been written down.
             log.warning("unwritten", order=note.key, reason=str(error))

@@ -18,6 +18,7 @@ from escapement.errors import LeaseLost, OutcomeUnknown, StorageUnavailable
 from escapement.model import Account, Contract, Fill, Order, OrderRequest, OrderStatus, Position
 from escapement.ports import Broker
 from escapement.services.sharing import SharedLeases
+from escapement.services.within import within
 
 log = structlog.get_logger(service="execute")
 
@@ -84,8 +85,7 @@ class LeasedBroker:
             return
         if self._name in self._leases.names:
             try:
-                async with asyncio.timeout(_ASK_S):
-                    await self._leases.renew()
+                await within(_ASK_S, self._leases.renew())
             except (StorageUnavailable, TimeoutError):
                 if opens:
                     raise StorageUnavailable(
