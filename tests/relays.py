@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -55,3 +57,12 @@ class Relay:
             if whose not in self._silent:
                 to.write(data)
         raise ConnectionResetError
+
+
+@asynccontextmanager
+async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A way to an embedded server's socket, and the URL of that way."""
+    parts = urlsplit(url)
+    socket = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
+    async with Relay(lambda: asyncio.open_unix_connection(socket)) as relay:
+        yield relay, f"postgresql://{parts.username}@127.0.0.1:{relay.port}{parts.path}"

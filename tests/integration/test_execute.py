@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -27,7 +25,7 @@ from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
-from relays import Relay
+from relays import relayed
 from simulated import MES, MONDAY_1330, until
 from trading import ACCOUNT, NAME, Floor, around, executing, floor, path, settings_for
 
@@ -387,15 +385,6 @@ async def test_a_position_is_protected_while_the_database_is_away(url: str) -> N
                 await there.database.pool.execute("ALTER TABLE orders_away RENAME TO orders")
             await until(lambda: not service.deal.keeper.is_behind)
             await until_row(there, "SELECT 1 FROM orders WHERE order_key LIKE '%-S2' AND status = 'open'")
-
-
-@asynccontextmanager
-async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
-    """A way to the embedded server's socket that can fall silent, and the URL of that way."""
-    parts = urlsplit(url)
-    socket = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
-    async with Relay(lambda: asyncio.open_unix_connection(socket)) as relay:
-        yield relay, f"postgresql://{parts.username}@127.0.0.1:{relay.port}{parts.path}"
 
 
 @pytest.mark.parametrize("lease_s", [60.0, 0.5])

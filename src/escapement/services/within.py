@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_ending: set[asyncio.Task[Any]] = set()
+_ending: set[asyncio.Future[Any]] = set()
 
 
-async def within(longest_s: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(longest_s: float, work: Awaitable[T]) -> T:
     """Return what ``work`` returns; after ``longest_s`` seconds it is cancelled and left to end by itself.
 
     ``asyncio.timeout`` waits for that end, and to cancel a query of a server that has fallen silent takes as long as
@@ -19,7 +19,7 @@ async def within(longest_s: float, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         TimeoutError: it is not done.
     """
-    working = asyncio.create_task(work)
+    working = asyncio.ensure_future(work)
     try:
         await asyncio.wait({working}, timeout=longest_s)
         if not working.done():
@@ -32,7 +32,7 @@ async def within(longest_s: float, work: Coroutine[Any, Any, T]) -> T:
     return working.result()
 
 
-def _forget(ended: asyncio.Task[Any]) -> None:
+def _forget(ended: asyncio.Future[Any]) -> None:
     _ending.discard(ended)
     if not ended.cancelled():
         ended.exception()  # nobody asks for it any more
