@@ -29,7 +29,7 @@ if docker container inspect "$name" >/dev/null 2>&1; then
 else
     # Without its value, the name of the variable lets the password stay out of the list of processes.
     docker run --detach --name "$name" --restart unless-stopped --shm-size 256m --publish "127.0.0.1:$port:5432" \
-        --volume escapement-database:/var/lib/postgresql/data \
+        --volume escapement-timescaledb:/var/lib/postgresql/data \
         --env POSTGRES_USER=escapement --env POSTGRES_DB=escapement --env POSTGRES_PASSWORD \
         --env TIMESCALEDB_TELEMETRY=off "$image" >/dev/null
 fi

@@ -71,16 +71,21 @@ def leases(settings: Settings, database: DBHandler, service: str) -> Leases:
 
 
 def shared_names(settings: Settings) -> list[str]:
-    """Return what ingestion is shared by: contracts and products, as the settings name them."""
-    return [*(each.id for each in settings.contracts), *(each.code for each in settings.products)]
+    """Return what ingestion is shared by: products, and contracts of other products, as the settings name them.
+
+    A contract of a product that is named too may be that product's front, and so is ingested by whoever ingests that.
+    """
+    codes = {each.code for each in settings.products}
+    return [*(each.id for each in settings.contracts if not names_of(each.id) & codes), *sorted(codes)]
 
 
 def only(settings: Settings, names: Collection[str]) -> Settings:
-    """Return settings with those contracts and products alone."""
+    """Return settings with those of ``shared_names`` alone."""
+    chosen = set(names)
     return settings.model_copy(
         update={
-            "contracts": tuple(each for each in settings.contracts if each.id in names),
-            "products": tuple(each for each in settings.products if each.code in names),
+            "contracts": tuple(each for each in settings.contracts if names_of(each.id) & chosen),
+            "products": tuple(each for each in settings.products if each.code in chosen),
         }
     )
 

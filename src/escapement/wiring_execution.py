@@ -152,8 +152,8 @@ async def execution(
             venue = _Venue(client, user_feed, account)
         else:
             venue = await _paper(settings, client, calendar_of, own)
-        margin_s = min(chosen.answer_seconds, leases.seconds / 2)
-        venue = replace(venue, broker=LeasedBroker(venue.broker, leases, name, margin_s))
+        longest_s = min(chosen.answer_seconds, leases.seconds / 2) if venue.paper is None else None
+        venue = replace(venue, broker=LeasedBroker(venue.broker, leases, name, longest_s))
         # The venue's own time, running on between what is heard: a deadline must not hang on this machine's clock.
         speed = settings.ingest.replay_speed if settings.ingest.clock == "stream" else 1.0
         clock = MarketClock("stream", speed) if venue.paper is None else venue.paper.pace

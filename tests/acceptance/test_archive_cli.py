@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from escapement.errors import InvalidInput, StorageError
+from escapement.model import BarSource, Gap, GapCause
 from escapement.storage import DBHandler, migrate
 from escapement.storage.archive import TABLES
 from escapement.storage.archive_export import export_archive
@@ -220,6 +221,25 @@ async def test_a_bar_that_the_database_has_otherwise_is_never_changed(tmp_path: 
         assert answer.returncode == 2
         assert "the 1m bar of 2025-03-03 00:50:00Z (revision 0) is another one in the database" in answer.stderr
         assert await market_data(other_url) == before
+
+
+@pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
+async def test_a_gap_that_lasted_when_it_was_archived_ends_where_the_market_was_observed_again(
+    tmp_path: Path, url: str, other_url: str
+) -> None:
+    folder, contract_id = tmp_path / "archive", CONTRACTS[0]
+    begins = [START + hour * HOUR_NS for hour in (0, 40)]
+    async with await DBHandler.open(url) as database:
+        gaps = [Gap(contract_id, each, None, GapCause.DISCONNECT) for each in begins]
+        await database.store_observed([], [], gaps, None)
+    done(db(tmp_path, url, "export", folder))
+    await migrate(other_url)
+    async with await DBHandler.open(other_url) as database:
+        for first, last in ((-5, 0), (3, 20), (21, 30)):
+            await database.cover(contract_id, START + first * HOUR_NS, START + last * HOUR_NS, BarSource.LIVE)
+        done(db(tmp_path, other_url, "import", folder))
+        ends = [gap.ends_ns for gap in await database.open_gaps(contract_id)]
+        assert ends == [START + 3 * HOUR_NS, None]
 
 
 @pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)

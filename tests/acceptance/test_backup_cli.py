@@ -12,6 +12,7 @@ import pytest
 
 from escapement.storage import DBHandler, migrate, status_of
 from escapement.storage.embedded import POSTGRES_BIN_PATH
+from escapement.storage.programs import without_password
 from filled import another_database, contents, db, done, drop, fill
 
 
@@ -130,3 +131,16 @@ async def test_a_backup_of_plain_postgresql_becomes_a_hypertable_and_not_the_oth
     assert "with TimescaleDB and this one has none" in answer.stderr
     assert await contents(plain) == before
     await drop(plain)
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "secret"),
+    [
+        ("postgresql://me:a%40b@host:5/db", "postgresql://me@host:5/db", "a@b"),
+        ("postgresql://me@host/db?password=a%20b&sslmode=require", "postgresql://me@host/db?sslmode=require", "a b"),
+        ("postgresql:///db?host=%2Ftmp%2Fx&user=me&password=c", "postgresql:///db?host=%2Ftmp%2Fx&user=me", "c"),
+        ("postgresql://me@host/db?sslmode=require", "postgresql://me@host/db?sslmode=require", None),
+    ],
+)
+def test_no_password_stands_on_a_command_line(url: str, place: str, secret: str | None) -> None:
+    assert without_password(url) == (place, {} if secret is None else {"PGPASSWORD": secret})

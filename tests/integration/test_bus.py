@@ -9,15 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from escapement import wiring
-from escapement.model import Bar, Timeframe
+from escapement.model import Bar, FormingBar, Timeframe
 from escapement.services.lane import AnalyzeParams
 from escapement.settings import Settings, load_settings
 from escapement.storage import DBHandler
+from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 from redises import RedisServer
+from relays import Relay
 
 pytestmark = [
     pytest.mark.redis,
@@ -66,6 +69,21 @@ async def until(condition: Callable[[], object], within_s: float = 20) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_growing_bars_are_told_to_who_listens_through_redis(url: str, redis: RedisServer) -> None:
+    settings = settings_for(url, redis)
+    async with (
+        wiring.database(settings) as writer,
+        wiring.database(settings) as reader,
+        listening(reader, FORMING) as heard,
+    ):
+        await until(lambda: ("", "") in heard)
+        growing = FormingBar(
+            MES, MINUTE, START, START + MINUTE_NS, 5.0, 6.0, 4.0, 5.5, 7, whole=True, as_of_ns=START + 1
+        )
+        await writer.tell_forming(MES, [growing])
+        await until(lambda: any(channel == FORMING and MES in said for channel, said in heard), 2)
+
+
 async def test_what_is_stored_and_revised_and_the_kill_switch_ring_in_another_process(
     url: str, redis: RedisServer
 ) -> None:
@@ -109,6 +127,33 @@ async def test_a_dead_redis_holds_up_no_writer_and_whoever_listened_hears_that_h
         await until(lambda: ("", "") in heard)
         await writer.store_bars(bars(20, 1))
         await until(lambda: ("ohlc_bars", f"{MES} 1m") in heard)
+
+
+async def test_connections_that_fall_silent_are_made_anew(
+    url: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("escapement.storage.bus._CHECK_S", 0.3)
+    async with Relay(lambda: asyncio.open_connection("127.0.0.1", redis.port)) as relay:
+        settings = settings_for(url, redis)
+        bus = settings.bus.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{relay.port}/0")})
+        async with (
+            wiring.database(settings.model_copy(update={"bus": bus})) as database,
+            listening(database, "ohlc_bars") as heard,
+        ):
+            await until(lambda: ("", "") in heard)
+            await database.store_bars(bars(0, 1))
+            await until(lambda: ("ohlc_bars", f"{MES} 1m") in heard)
+            await asyncio.sleep(1.0)
+            assert heard.count(("", "")) == 1  # nothing to hear is no silence
+            relay.fall_silent()
+            heard.clear()
+            await until(lambda: ("", "") in heard, 5)
+            number = 0
+            async with asyncio.timeout(10):  # what is told first is lost, and that is noticed
+                while ("ohlc_bars", f"{MES} 1m") not in heard:
+                    number += 1
+                    await database.store_bars(bars(number, 1))
+                    await asyncio.sleep(0.2)
 
 
 async def until_read(database: DBHandler, count: int) -> None:

@@ -12,23 +12,31 @@ from typing import Any
 import pytest
 
 from escapement import wiring
-from escapement.errors import ConfigurationError, LeaseLost
-from escapement.model import OrderRequest, OrderSide
+from escapement.errors import ConfigurationError, LeaseLost, OutcomeUnknown
+from escapement.model import OrderRequest, OrderSide, Trade
 from escapement.model import OrderType as Kind
 from escapement.projectx import GatewayClient, GatewayParams
+from escapement.projectx.limits import RateLimit
 from escapement.services.execute import Execution
+from escapement.services.leased import LeasedBroker
 from escapement.settings import Settings
 from escapement.simulator import Fault
 from escapement.simulator import orders as venue
 from escapement.simulator.fills import FillModel
 from escapement.simulator.orders import OrderStatus, OrderType
 from escapement.storage.execution import ExecutionStore
-from simulated import MES, until
+from relays import relayed
+from simulated import MES, MONDAY_1330, until
 from trading import ACCOUNT, NAME, Floor, around, executing, floor, path, settings_for
 
 OPEN = OrderStatus.OPEN
 # Both databases keep the same records; those tests that read and write the most of them run on both.
 EMBEDDED = pytest.mark.parametrize("empty_database_url", ["embedded"], indirect=True)
+
+
+def at_minutes(price: float, *minutes: int) -> list[Trade]:
+    """Trades so many minutes after the first one."""
+    return [replace(around(price, 1)[0], at_ns=MONDAY_1330 + each * 60 * 10**9) for each in minutes]
 
 
 async def steady(there: Floor, net: int) -> None:
@@ -295,6 +303,34 @@ async def test_a_loss_limit_closes_everything_and_blocks_until_the_next_session_
         assert not there.net()
 
 
+@pytest.mark.parametrize("killed", [False, True])
+@EMBEDDED
+async def test_a_close_that_the_closed_market_refuses_waits_until_it_opens(url: str, killed: bool) -> None:  # noqa: FBT001 - of the test
+    # The market rests from 21:00 to 22:00 UTC. One trade in between lets the time pass, as quotes do.
+    trades = [*around(5_700.0, 30), *at_minutes(5_700.0, 470, 511, 512, 513, 514)]
+    async with floor(url, trades) as there:
+        store = ExecutionStore(there.database)
+        async with executing(there) as service:
+            await there.decide(1)
+            await steady(there, 1)
+            there.step(31 - there.simulator.progress.trades)
+            await until(lambda: service.deal.dealer.session(MES) is None)
+            if killed:
+                await store.turn_kill_switch(killed=True, reason="enough", by="me")
+            else:
+                await there.decide(0)
+            await until(lambda: there.orders(OrderStatus.REJECTED))
+            for _ in range(40):  # whatever rings
+                service.ring(MES)
+                await asyncio.sleep(0.02)
+            assert len(there.orders(OrderStatus.REJECTED)) == 1
+            assert there.net() == there.covered() == 1
+            there.step(2)
+            await until(lambda: not there.net() and not there.orders(OPEN))
+        assert len(there.orders(OrderStatus.REJECTED)) == 1
+        await recorded(there)
+
+
 @EMBEDDED
 async def test_everything_is_closed_before_the_deadline_of_the_session(url: str) -> None:
     # The session of these trades closes at 21:00 UTC, seven and a half hours on.
@@ -351,6 +387,23 @@ async def test_a_position_is_protected_while_the_database_is_away(url: str) -> N
             await until_row(there, "SELECT 1 FROM orders WHERE order_key LIKE '%-S2' AND status = 'open'")
 
 
+@pytest.mark.parametrize("lease_s", [60.0, 0.5])
+@EMBEDDED
+async def test_a_position_is_protected_while_the_database_is_silent(url: str, lease_s: float) -> None:
+    async with relayed(url) as (relay, way), floor(way, around(5_700.0, 90)) as there:
+        settings = settings_for(there.simulator, execution={"brackets": "own"}, leases={"seconds": lease_s})
+        async with executing(there, settings):
+            await there.decide(1)
+            await steady(there, 1)
+            await until(lambda: len(there.orders(OPEN)) == 2)
+            relay.fall_silent()
+            stop = next(order for order in there.orders(OPEN) if order.stop is not None)
+            there.simulator.venue.cancel("demo", 1001, stop.order_id)
+            there.simulator._users.publish(there.simulator._hubs["user"])
+            await until(lambda: there.net() == there.covered() == 1 and stop not in there.orders(OPEN), 6)
+            relay.hang_up()
+
+
 @EMBEDDED
 async def test_two_programs_do_not_trade_one_account(url: str) -> None:
     async with floor(url, around(5_700.0, 90)) as there:
@@ -373,6 +426,23 @@ async def a_second_one_takes_over(there: Floor, settings: Settings, first: Execu
     assert there.orders() == [], decision_id
     assert await there.rows("SELECT * FROM orders") == []
     assert await there.rows("SELECT * FROM execution_wishes") == []
+
+
+@EMBEDDED
+async def test_an_order_that_waits_for_its_turn_is_not_sent_after_the_time_for_which_its_lease_holds(url: str) -> None:
+    async with floor(url, around(5_700.0, 60)) as there:
+        gateway = wiring.gateway_params(settings_for(there.simulator))
+        leases = wiring.leases(settings_for(there.simulator), there.database, "execute")
+        await leases.take([NAME])
+        async with GatewayClient(replace(gateway, limit=RateLimit(2, 1.0))) as client:
+            broker = LeasedBroker(client, leases, NAME, 0.4)
+            await broker.accounts()  # with the log-in all calls of this second
+            with pytest.raises(OutcomeUnknown, match=NAME):
+                await broker.place_order(OrderRequest(ACCOUNT, MES, Kind.MARKET, OrderSide.BUY, 1))
+            await asyncio.sleep(1.0)  # its turn would have come
+            assert there.orders() == []
+            await broker.place_order(OrderRequest(ACCOUNT, MES, Kind.MARKET, OrderSide.BUY, 1))
+            assert len(there.orders()) == 1
 
 
 @EMBEDDED

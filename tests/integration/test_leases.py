@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from escapement import wiring
+from escapement.cli import execute
 from escapement.errors import LeaseLost, StorageUnavailable
 from escapement.model import Bar, Coverage, Gap, GapCause, Timeframe
 from escapement.model.bar import BarSource
 from escapement.services.sharing import Sharing, hold, while_held
+from escapement.services.supervise import Report
+from escapement.settings import load_settings
 from escapement.storage import DBHandler, migrations
 from escapement.storage.leases import Leases, leases
 
@@ -181,6 +185,17 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def test_a_contract_of_a_product_that_is_named_too_goes_with_that_product() -> None:
+    other = "CON.F.US.MNQ.Z26"
+    settings = load_settings(environ={}, contracts=[MES, other], products=["MES", "EP"])
+    shares = {name: wiring.only(settings, [name]) for name in wiring.shared_names(settings)}
+    assert {name: ([each.id for each in share.contracts], [each.code for each in share.products])
+            for name, share in shares.items()} == {
+        other: ([other], []), "MES": ([MES], ["MES"]), "EP": ([], ["EP"])
+    }  # fmt: skip
+    assert wiring.only(settings, [*shares]) == settings
+
+
 @EMBEDDED
 async def test_work_under_a_lease_is_cut_off_when_another_process_has_taken_it(url: str) -> None:
     async with await DBHandler.open(url) as database:
@@ -208,6 +223,53 @@ async def test_work_under_a_lease_is_cut_off_when_another_process_has_taken_it(u
         await asyncio.sleep(0.3)
         stopping.set()
         assert await asyncio.wait_for(waiting, 10) is False
+
+
+@EMBEDDED
+async def test_work_is_cut_off_too_when_it_found_out_itself_that_its_lease_was_taken(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        ours, other = Leases(database, "execute", 3), Leases(database, "execute", 60)
+        assert await hold(ours, "PRAC-1", asyncio.Event())
+
+        async def work() -> None:
+            await asyncio.sleep(0.3)  # it was renewed by now, and will be again in a while
+            await run_out(database)
+            assert await other.take(["PRAC-1"]) == ["PRAC-1"]
+            assert await ours.renew() == ["PRAC-1"]  # as before something is sent
+            await asyncio.Event().wait()
+
+        working = asyncio.create_task(while_held(ours, "PRAC-1", work()))
+        with pytest.raises(LeaseLost, match="PRAC-1"):
+            await asyncio.wait_for(working, 10)
+
+
+@EMBEDDED
+async def test_who_took_his_lease_for_lost_while_nobody_else_took_it_goes_on(url: str) -> None:
+    async with await DBHandler.open(url) as database:
+        ours = Leases(database, "execute", 60)
+        assert await hold(ours, "PRAC-1", asyncio.Event())
+        await run_out(database)
+        assert await asyncio.wait_for(hold(ours, "PRAC-1", asyncio.Event()), 5)
+        assert ours.holds("PRAC-1")
+        assert [row.token for row in await leases(database, ["execute"])] == [2]  # earlier work stays fenced off
+
+
+@EMBEDDED
+async def test_execution_is_up_when_it_stands_by(url: str) -> None:
+    settings = load_settings(environ={}, contracts=[MES], database={"url": url}, logging={"level": "warning"})
+    async with await DBHandler.open(url) as database:
+        assert await Leases(database, "execute", 60).take(["paper"]) == ["paper"]
+        up, stopping = asyncio.Event(), asyncio.Event()
+
+        def ready(report: Report | None = None) -> None:
+            assert report is not None
+            assert report() == {}
+            up.set()
+
+        standing_by = asyncio.create_task(execute.serve(settings, stopping, ready))
+        await asyncio.wait_for(up.wait(), 10)
+        stopping.set()
+        await asyncio.wait_for(standing_by, 10)
 
 
 @EMBEDDED

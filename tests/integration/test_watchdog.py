@@ -15,6 +15,8 @@ from escapement.projectx import GatewayClient, GatewayParams
 from escapement.services.watchdog import Watchdog, WatchdogParams
 from escapement.simulator import Fault
 from escapement.simulator.orders import Bracket, OrderRequest, OrderStatus, OrderType
+from escapement.storage.execution import ExecutionStore
+from relays import relayed
 from simulated import MES, until
 from trading import ACCOUNT, Floor, around, floor, settings_for
 
@@ -144,6 +146,25 @@ async def test_it_goes_on_without_the_database_and_while_the_venue_does_not_answ
         await until(lambda: watchdog.statistics.blind >= 2 and watchdog.statistics.looks >= 2)
         clock.now_s = 5.0
         await until(lambda: not there.net())
+        watchdog.stop()
+        await running
+
+
+@EMBEDDED
+async def test_it_goes_on_while_the_database_is_silent(url: str) -> None:
+    async with (
+        relayed(url) as (relay, way),
+        floor(way, around(5_700.0, 60)) as there,
+        watching(there, killed=ExecutionStore(there.database).kill_switch) as (watchdog, clock),
+    ):
+        bought(there)
+        running = asyncio.create_task(watchdog.run())
+        await until(lambda: watchdog.statistics.looks >= 2)
+        relay.fall_silent()
+        await asyncio.sleep(0.1)  # it asks again, and hears nothing
+        clock.now_s = 5.0
+        await until(lambda: not there.net(), 5)
+        relay.hang_up()
         watchdog.stop()
         await running
 

@@ -166,6 +166,9 @@ def test_the_script_for_a_database_in_docker_keeps_its_password_in_dotenv_and_ou
     assert (tmp_path / "calls.password").read_text(encoding="utf-8") == password
     assert password not in "".join(first)
     assert any("--publish 127.0.0.1:5544:5432" in line for line in first)
+    # Two servers on the same files ruin them, and neither sees the other from its container.
+    shared = [each["name"] for each in compose()["volumes"].values()]
+    assert not any(f"--volume {name}:" in line for line in first for name in shared)
     before = dotenv.read_text(encoding="utf-8")
     second = list(run_timescaledb(tmp_path))
     assert dotenv.read_text(encoding="utf-8") == before

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,10 +13,7 @@ import typer
 
 from escapement import wiring
 from escapement.cli import app, settings_of
-from escapement.cli.ingest import stop_on_signals
-from escapement.services.reports import Reports
-from escapement.services.sharing import Sharing
-from escapement.services.supervise import Ready, run_until, unheard
+from escapement.cli.share import Part, SharedService
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 
@@ -30,7 +28,7 @@ def coordinate(
     """Store the decisions that the configured rules make of stored signals until SIGTERM or Ctrl-C."""
     settings = settings_of(context)
     check(settings)
-    asyncio.run(_coordinate(settings, once=once))
+    asyncio.run(SERVICE.command(settings, once=once))
 
 
 def check(settings: Settings) -> None:
@@ -44,52 +42,17 @@ def check(settings: Settings) -> None:
         wiring.contract_calendars(settings.contracts)
 
 
-async def _coordinate(settings: Settings, *, once: bool) -> None:
-    stopping = asyncio.Event()
-    stop_on_signals(stopping.set)
-    if not once:
-        await serve(settings, stopping, unheard)
-        return
-    async with wiring.database(settings) as database:
-        await _work(settings, database, stopping, None, Reports(), once=True)
-
-
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> None:
-    """Decide of this process's share until ``stopping``, then what was stored until then; call ``ready`` at the begin.
-
-    Raises:
-        EscapementError: the database or a setting stands in the way.
-    """
-    # Two more connections: for the doorbell, and for the leases.
-    async with wiring.database(settings, more_connections=2) as database:
-        reports = Reports(ready)
-
-        async def work(share: Sequence[str], ending: asyncio.Event) -> None:
-            await _work(settings, database, ending, share, reports, once=False)
-            await _work(settings, database, asyncio.Event(), share, reports, once=True)
-
-        leases = wiring.leases(settings, database, f"coordinate:{settings.coordinator.name}")
-        await Sharing("coordinate", leases, lambda: wiring.kept_contracts(settings, database), work, reports.begin).run(
-            stopping
-        )
-
-
-async def _work(
-    settings: Settings,
-    database: DBHandler,
-    stopping: asyncio.Event,
-    contracts: Sequence[str] | None,
-    reports: Reports,
-    *,
-    once: bool,
-) -> None:
-    service = wiring.coordination(settings, database, contracts=contracts)
-    chosen = settings.coordinator
+@asynccontextmanager
+async def _opened(settings: Settings, database: DBHandler, contracts: Sequence[str] | None) -> AsyncIterator[Part]:
+    service, chosen = wiring.coordination(settings, database, contracts=contracts), settings.coordinator
     log.info(
         "coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries],
         contracts=contracts,
     )  # fmt: skip
-    with reports.during(lambda: asdict(service.statistics())):
-        if not stopping.is_set():
-            await run_until(stopping, service.stop, service.catch_up() if once else service.run())
+    yield service
     log.info("coordinate_stopped", **asdict(service.statistics()))
+
+
+SERVICE: SharedService = SharedService(
+    "coordinate", lambda settings: f"coordinate:{settings.coordinator.name}", _opened
+)

@@ -40,8 +40,8 @@ class Runnable:
 # Those that others live on come first.
 RUNNABLE = {
     "ingest": Runnable(ingest.check, ingest.serve),
-    "analyze": Runnable(analyze.check, analyze.serve),
-    "coordinate": Runnable(coordinate.check, coordinate.serve),
+    "analyze": Runnable(analyze.check, analyze.SERVICE.serve),
+    "coordinate": Runnable(coordinate.check, coordinate.SERVICE.serve),
     "execute": Runnable(execute.check, execute.serve),
     "dashboard": Runnable(dashboard.check, dashboard.serve),
     "notify": Runnable(notify.check, notify.serve),

@@ -12,6 +12,8 @@ from escapement.model import NS_PER_SECOND
 from escapement.ports import Broker
 from escapement.services.bookkeeping import Bookkeeper
 
+# What protects waits no longer for the database.
+WRITE_S = 1.0
 _HOUR_NS = 3_600 * NS_PER_SECOND
 
 

@@ -32,13 +32,14 @@ from escapement.core.execution import (
 from escapement.core.risk import Entry, Verdict
 from escapement.errors import GatewayError, GatewayRefused, StorageError
 from escapement.model import Contract, Order, OrderRequest, OrderSide, OrderStatus
-from escapement.services.dealing import Dealing
+from escapement.services.dealing import WRITE_S, Dealing
+from escapement.services.within import within
 
 log = structlog.get_logger(service="execute")
 
 _LOOK_S, _IDLE_S = 0.2, 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-_WRITE_S = 1.0
+_CLOSED_PAUSE_S = 60.0  # the calendar may be wrong
 # Of Position/closeContract: there is nothing to close. Source: the venue's error codes.
 _NOTHING_HELD = 2
 
@@ -120,6 +121,8 @@ class Desk:
             self._rung.clear()
             try:
                 acted = await self._work()
+            except GatewayRefused as error:
+                await self._wait_out(error)
             except (GatewayError, StorageError) as error:
                 log.warning("step_failed", contract=self._id, reason=str(error))
                 await self._rest(self._pause_s)
@@ -130,6 +133,20 @@ class Desk:
                 else:
                     is_waiting = self._pending or self._effect or self._wrong_since or self.waits_to_enter
                     await self._rest(_LOOK_S if is_waiting else _IDLE_S)
+
+    async def _wait_out(self, refusal: GatewayRefused) -> None:
+        """Let time pass before what was refused is tried again, whatever rings, and while the market is closed more."""
+        dealer = self._deal.dealer
+        is_closed = bool(dealer.now_ns()) and dealer.session(self._id) is None
+        pause_s = _CLOSED_PAUSE_S if is_closed else self._pause_s
+        log.warning("step_refused", contract=self._id, reason=str(refusal), closed=is_closed, again_s=pause_s)
+        until_s = time.monotonic() + pause_s
+        while not self.is_stopped and (left_s := until_s - time.monotonic()) > 0:
+            if is_closed and dealer.session(self._id) is not None:
+                break
+            self._rung.clear()
+            await self._rest(min(left_s, _IDLE_S))
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _rest(self, longest_s: float) -> None:
         self._is_resting = True
@@ -249,8 +266,7 @@ class Desk:
         request = self._deal.dealer.protection(self._id, step, tag(decision_id, step.role, number))
         note = OrderNote.intended(request, None if self.wish is None else decision_id)
         try:
-            async with asyncio.timeout(_WRITE_S):
-                await self._deal.store.intend(self._deal.account, note)
+            await within(WRITE_S, self._deal.store.intend(self._deal.account, note))
         except (StorageError, TimeoutError) as error:
             # Its tag says what it is for, so that it is known again without having been written down.
             log.warning("unwritten", order=note.key, reason=str(error))

@@ -14,7 +14,8 @@ from escapement.core.dealing import product_of
 from escapement.core.execution import Difference, Lot, Role, role_of
 from escapement.errors import GatewayRefused, StorageError
 from escapement.model import Account, Order, OrderStatus, OrderType, Position
-from escapement.services.dealing import Dealing
+from escapement.services.dealing import WRITE_S, Dealing
+from escapement.services.within import within
 
 log = structlog.get_logger(service="execute")
 
@@ -66,8 +67,8 @@ class Reconciliation:
                 log.warning("difference", cause=cause, kind=each.kind, subject=each.subject, ours=each.ours,
                             venues=each.venues, action=each.action)  # fmt: skip
             try:
-                await self._store.put_differences(self._deal.account, cause, new)
-            except StorageError as error:
+                await within(WRITE_S, self._store.put_differences(self._deal.account, cause, new))
+            except (StorageError, TimeoutError) as error:
                 log.warning("differences_unwritten", reason=str(error))
 
     async def _compare(self) -> list[Difference]:

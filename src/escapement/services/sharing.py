@@ -216,8 +216,12 @@ class Sharing:
                 raise failure
 
 
-async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s: float | None = None) -> bool:
+async def hold(
+    leases: SharedLeases, name: str, stopping: asyncio.Event, stands_by: Callable[[], None] = lambda: None
+) -> bool:
     """Wait until a lease is ours; return False when ``stopping`` was set before.
+
+    ``stands_by`` is called when another process holds it.
 
     Raises:
         StorageError: the database refused for good.
@@ -228,15 +232,18 @@ async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s
         try:
             await leases.renew()
             await leases.join()
+            # What was taken for lost although nobody else took it is taken anew: what it was used for may not be over.
+            await leases.give_back([name])
             if await leases.take([name]):
                 return True
+            stands_by()
         except StorageUnavailable as error:
             reason = str(error)
         if reason != told:
             log.info("lease_waits", lease=name, reason=reason)
             told = reason
         try:
-            async with asyncio.timeout(every_s or leases.seconds / _LOOKS):
+            async with asyncio.timeout(leases.seconds / _LOOKS):
                 await stopping.wait()
         except TimeoutError:
             continue
@@ -255,7 +262,8 @@ async def while_held(leases: SharedLeases, name: str, work: Coroutine[Any, Any, 
     try:
         while not working.done():
             try:
-                if name in await leases.renew():
+                await leases.renew()
+                if name not in leases.names:  # whoever found that out: the work itself may have asked before us
                     raise LeaseLost(f"the lease of {name} went to another process")
             except StorageUnavailable as error:
                 log.warning("lease_not_renewed", lease=name, reason=str(error))

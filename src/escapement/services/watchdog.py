@@ -21,6 +21,7 @@ from escapement.core.execution import STOPS, KillSwitch, Role, remaining, role_o
 from escapement.errors import GatewayError, GatewayRefused, InvalidInput, StorageError
 from escapement.model import Order, OrderStatus, OrderType, Position
 from escapement.ports import Stopper
+from escapement.services.within import within
 
 log = structlog.get_logger(service="watchdog")
 
@@ -99,8 +100,7 @@ class Watchdog:
         if self.killed is None:
             return
         try:
-            async with asyncio.timeout(self.params.every_s):
-                self._kill = await self.killed()
+            self._kill = await within(self.params.every_s, self.killed())
         except (StorageError, TimeoutError) as error:
             log.warning("kill_switch_unseen", reason=str(error) or "no answer")
 

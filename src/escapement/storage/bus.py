@@ -86,12 +86,15 @@ class RedisBus:
     async def _listen_once(self, redis: Redis, channels: Sequence[str], hear: Callable[[str, str], None]) -> None:
         async with redis.pubsub() as heard:
             await heard.subscribe(*(self._prefix + channel for channel in channels))
-            left = len(channels)
+            left, was_asked = len(channels), False
             while True:
                 message = await heard.get_message(timeout=_CHECK_S)
+                if message is None and was_asked:
+                    raise TimeoutError("the connection has fallen silent")
+                was_asked = message is None
                 if message is None:
-                    # A connection whose other end is gone without a word is found by asking.
-                    await asyncio.wait_for(redis.ping(), _TIMEOUT_S)
+                    # A connection whose other end is gone without a word is found by asking, on this very connection.
+                    await asyncio.wait_for(heard.ping(), _TIMEOUT_S)
                 elif message["type"] == "subscribe":
                     left -= 1
                     if not left:  # anything may have happened before

@@ -328,6 +328,9 @@ class DBHandler:
         }
         as_of_ns = max(bar.as_of_ns for bar in bars)
         text = orjson.dumps({"contract_id": contract_id, "as_of_ns": as_of_ns, "bars": told}).decode()
+        if self.bus is not None:
+            self.bus.ring(FORMING, [text])
+            return
         with translated():
             await self._pool.execute(_TELL_FORMING, text)
 

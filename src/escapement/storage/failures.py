@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,7 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
 
     Raises:
         StorageUnavailable: a later try may succeed.
+        CancelledError: the task was cancelled meanwhile.
         SchemaMismatch: tables or columns are missing.
         StorageError: anything else the database says.
     """
@@ -50,6 +52,10 @@ def translated(*, missing_is_ours: bool = True) -> Iterator[None]:
         # Before InterfaceError, of which the driver's own ValueErrors are a kind: a later try would not succeed.
         raise StorageError(f"the database or its driver cannot hold a value: {error}") from error
     except _GONE as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # A connection lost while a cancelled query is cleaned up hides that there is nothing to try again.
+            raise asyncio.CancelledError from error
         raise StorageUnavailable(f"the database does not answer: {error or type(error).__name__}") from error
     except asyncpg.PostgresError as error:
         raise StorageError(f"the database refused: {error}") from error

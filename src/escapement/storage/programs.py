@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from escapement.errors import ConfigurationError, StorageError
 from escapement.storage.embedded import POSTGRES_BIN_PATH
@@ -69,11 +69,14 @@ def fitting(programs: list[Programs], server_major: int, *, least: int = 0) -> P
 def without_password(url: str) -> tuple[str, dict[str, str]]:
     """Split a URL into what may stand on a command line, which everybody can read, and the variable for the rest."""
     parts = urlsplit(url)
-    access, _, place = parts.netloc.rpartition("@")
+    access, at, place = parts.netloc.rpartition("@")
     user, _, password = access.partition(":")
-    if not password:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    secret = unquote(password) or options.get("password", "")
+    if not secret:
         return url, {}
-    return urlunsplit(parts._replace(netloc=f"{user}@{place}")), {"PGPASSWORD": unquote(password)}
+    rest = urlencode({name: value for name, value in options.items() if name != "password"}, quote_via=quote)
+    return f"{parts.scheme}://{user}{at}{place}{parts.path}{'?' if rest else ''}{rest}", {"PGPASSWORD": secret}
 
 
 async def run(command: list[str], secret: dict[str, str] | None = None) -> bytes:
