@@ -23,7 +23,7 @@ def escapement(data_dir: Path, *arguments: str | Path) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "escapement", *map(str, arguments)],
         check=False, capture_output=True, text=True, timeout=100, cwd=data_dir,
-        env={**plain, "ESCAPEMENT_DATA_DIR": str(data_dir)},
+        env={**plain, "ESCAPEMENT_DATA_DIR": str(data_dir), "ESCAPEMENT_DASHBOARD__PORT": "0"},
     )  # fmt: skip
 
 
