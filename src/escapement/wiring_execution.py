@@ -34,7 +34,6 @@ from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 from escapement.storage.leases import Leases
 
-PAPER = "paper"
 # Whoever looks after positions learns soon that the venue does not answer, and asks again himself.
 _ATTEMPTS = 2
 _MINUTE_NS, _DAY_NS, _WEEK_NS = 60 * NS_PER_SECOND, 86_400 * NS_PER_SECOND, 7 * 86_400 * NS_PER_SECOND
@@ -242,7 +241,8 @@ def account_of(settings: Settings, account: str | None = None) -> str:
 
 def account_name(settings: Settings, mode: str) -> str:
     """Return the name of an account's records and of its lease; paper and live never share one."""
-    return settings.execution.account or "" if mode == "live" else PAPER
+    chosen = settings.execution
+    return chosen.account or "" if mode == "live" else chosen.paper_account
 
 
 async def _account(client: GatewayClient, name: str) -> Account:
@@ -272,7 +272,7 @@ async def _paper(
 
     wall_ns = None if settings.ingest.clock == "stream" else time.time_ns
     paper = PaperVenue(
-        PAPER, chosen.paper_balance, chosen.fee_per_side, model, client.contract, calendar_of, database,
+        chosen.paper_account, chosen.paper_balance, chosen.fee_per_side, model, client.contract, calendar_of, database,
         pace=Pace(chosen.paper_delay_seconds, edge_after, wall_ns),
         latency_ns=chosen.paper_latency_ms * NS_PER_SECOND // 1_000,
     )  # fmt: skip
@@ -288,10 +288,18 @@ async def _kept(store: ExecutionStore, venue: _Venue, mode: str, since_ns: int) 
         venue: where it is.
         mode: paper or live.
         since_ns: where the book of a new account begins; 0 takes in all there ever was.
+
+    Raises:
+        ConfigurationError: what is kept is of the other mode.
     """
     name, account_id = venue.account.name, venue.account.account_id
     kept = await store.account(name)
     if kept is not None:
+        if kept.mode != mode:
+            raise ConfigurationError(
+                f"the records of account {name!r} are of trading {kept.mode}, and shall not become {mode}; "
+                "give the paper account another name with execution.paper_account, or use another database"
+            )
         return kept
     fills = await venue.broker.fills(account_id, since_ns)
     held: dict[str, tuple[Lot, ...]] = {}

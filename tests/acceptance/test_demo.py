@@ -23,7 +23,7 @@ def escapement(data_dir: Path, *arguments: str | Path) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "escapement", *map(str, arguments)],
         check=False, capture_output=True, text=True, timeout=100, cwd=data_dir,
-        env={**plain, "ESCAPEMENT_DATA_DIR": str(data_dir)},
+        env={**plain, "ESCAPEMENT_DATA_DIR": str(data_dir), "ESCAPEMENT_DASHBOARD__PORT": "0"},
     )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def normal(row: list[str]) -> list[str]:
     return [*row[:4], *(repr(float(price)) for price in row[4:8]), row[8]]
 
 
-def test_the_demo_stores_bars_of_every_timeframe_and_a_second_one_adds_none(tmp_path: Path) -> None:
+def test_the_demo_stores_bars_of_every_timeframe_trades_and_a_second_one_adds_none(tmp_path: Path) -> None:
     first = escapement(tmp_path, "demo")
     assert first.returncode == 0, first.stderr
     assert "3,556 bars" in first.stdout
@@ -59,11 +59,15 @@ def test_the_demo_stores_bars_of_every_timeframe_and_a_second_one_adds_none(tmp_
     why = escapement(tmp_path, "decisions", "why", named[1])
     assert why.returncode == 0, why.stderr
     assert "All trades up to then were known to be in the bars." in why.stdout
+    fills, account = re.findall(r"^(\d+) fills made .* --account (\S+)$", first.stdout, re.MULTILINE)[0]
+    made = escapement(tmp_path, "pnl", "--account", account)
+    assert int(fills) > 2
+    assert "2025-03-17" in made.stdout, made.stderr
     rows = stored(tmp_path)
     assert {timeframe: len(rows[timeframe]) for timeframe in TIMEFRAMES} == {
         "1m": 2_760, "5m": 552, "15m": 184, "1h": 46, "4h": 12, "1d": 2,
     }  # fmt: skip
-    second = escapement(tmp_path, "demo")
+    second = escapement(tmp_path, "demo", "--speed", "0")
     assert "; 0 were new" in second.stdout
     assert f"{signals[0]} signals" in second.stdout
     assert second.stdout.count(", 0 of them new.") == 2
@@ -77,7 +81,7 @@ def test_real_trades_through_the_demo_equal_the_offline_bars_and_a_second_run_ad
     file = shared / "data/es_h24_trades_20231225.csv"
     data = tmp_path / "data"
     data.mkdir()
-    done = escapement(data, "demo", "--trades", file, "--contract", ES)
+    done = escapement(data, "demo", "--trades", file, "--contract", ES, "--speed", "0")
     assert done.returncode == 0, done.stderr
     assert "2,973 trades" in done.stdout
     rows = stored(data)
@@ -90,7 +94,7 @@ def test_real_trades_through_the_demo_equal_the_offline_bars_and_a_second_run_ad
         lines = list(csv.reader((tmp_path / f"{ES}_{timeframe}.csv").read_text().splitlines()))[1:]
         assert rows[timeframe] == [normal(line) for line in lines]
         assert sum(int(row[8]) for row in rows[timeframe]) == volume
-    again = escapement(data, "demo", "--trades", file, "--contract", ES)
+    again = escapement(data, "demo", "--trades", file, "--contract", ES, "--speed", "0")
     assert "; 0 were new" in again.stdout
     assert stored(data) == rows
 
@@ -100,7 +104,7 @@ def test_real_bars_are_replayed_as_trades_that_rebuild_them(shared: Path, tmp_pa
     source = (shared / "data/mes_m25_5m.csv").read_text().splitlines()
     part = tmp_path / "part.csv"
     part.write_text("\n".join(source[:600]) + "\n")
-    done = escapement(tmp_path, "demo", "--bars", part)
+    done = escapement(tmp_path, "demo", "--bars", part, "--speed", "0")
     assert done.returncode == 0, done.stderr
     assert stored(tmp_path)["5m"] == [normal(row) for row in csv.reader(source[1:600])]
 

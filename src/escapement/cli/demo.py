@@ -1,4 +1,4 @@
-"""``escapement demo``: simulator, ingestion, analyzers, coordinator and embedded database, ending by themselves."""
+"""``escapement demo``: a simulated gateway and all that trades on paper at it, ending by themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,19 +20,26 @@ from rich.table import Table
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
+from escapement.cli.run import RUNNABLE, leave, service, supervised
 from escapement.cli.simulate import BARS_HELP, TRADES_HELP, replayed
 from escapement.errors import EscapementError
 from escapement.model import Action, Trade
 from escapement.moments import iso_from_ns
 from escapement.services.ingest import Ingestion
+from escapement.services.supervise import Ready, Service, Supervisor, run_until
 from escapement.settings import ContractSettings, DashboardSettings, DatabaseSettings, GatewaySettings, Settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
 from escapement.storage.analysis import AnalysisStore
 from escapement.storage.coordination import CoordinationStore
+from escapement.storage.execution import ExecutionStore
 from escapement.web.process import serve_in_child
 
+_SPEED = 3_600.0
+_CHAIN = "ingest", "analyze", "coordinate", "execute"
 _REFRESH_S = 0.25
+# Orders stay so far behind the market that what is decided comes in time, also on a slow machine.
+_DELAY_S = 4.0
 _PLAIN: Any = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0)}
 _NEWEST = 3  # so that all of it fits on a terminal of 24 lines
 _CHANGES = [str(action) for action in Action if action is not Action.HOLD]
@@ -46,44 +53,57 @@ def demo(
     contract: Annotated[
         list[str] | None, typer.Option(help="Contract of a trades file without that column, or to invent a market of.")
     ] = None,
-    speed: Annotated[float, typer.Option(help="Virtual seconds a second; 0 is as quick as possible.")] = 0.0,
+    speed: Annotated[
+        float, typer.Option(help="Virtual seconds a second; 0 is as quick as possible, without orders.")
+    ] = _SPEED,
     seed: Annotated[int, typer.Option(help="Seed of the invented session.")] = 1,
     calendar: Annotated[str | None, typer.Option(help="Trading sessions; else by product.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving the dashboard until Ctrl-C.")] = False,
 ) -> None:
-    """Stream a session from a simulated gateway to bars, signals and decisions; --trades and --bars replay files."""
+    """Stream a session from a simulated gateway to bars, signals, decisions and orders on paper."""
     settings = settings_of(context, logging={"level": "warning"})
     stream = replayed(trades or [], bars or [], contract or [], "2025-03-17", 15.0, seed, calendar)
     contracts = sorted({trade.contract_id for trade in stream})
-    config = SimulatorConfig(contracts, speed=speed or None, audience="always", calendar=calendar)
+    listeners = 2 if speed else 1  # ingestion and execution: nobody shall miss the beginning
+    config = SimulatorConfig(contracts, speed=speed or None, audience="always", listeners=listeners, calendar=calendar)
     asyncio.run(_demo(settings, config, stream, keep=keep))
 
 
 async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade], *, keep: bool) -> None:
+    left_behind: list[str] = []
+    try:
+        await _traded(settings, config, stream, left_behind, keep=keep)
+    finally:
+        leave(left_behind)
+
+
+async def _traded(
+    settings: Settings, config: SimulatorConfig, stream: list[Trade], left_behind: list[str], *, keep: bool
+) -> None:
     async with Simulator(config, stream) as simulator:
         own = _pointed_at(simulator, settings, config)
         # State is not kept: the next demonstration begins with the same session again.
         async with (
-            wiring.database(own, more_connections=2) as database,
+            wiring.database(own) as database,
             wiring.ingestion(own, database, state_name=None) as ingestion,
             _dashboard(own) as shown,
+            supervised(own, _services(own, ingestion), left_behind) as supervisor,
         ):
             stopping = asyncio.Event()
 
             def stop() -> None:
-                ingestion.stop()
+                supervisor.stop()
                 stopping.set()
 
             stop_on_signals(stop)
             seen = await _Seen.of(database, own)
             started = time.monotonic()
             beside = [
-                asyncio.create_task(_stop_at_end(simulator, ingestion)),
+                asyncio.create_task(_stop_at_end(simulator, ingestion, supervisor)),
                 asyncio.create_task(_show(simulator, ingestion, database, own)),
             ]
             try:
-                async with _followed(own, database):
-                    await ingestion.run()
+                await supervisor.run()
             finally:
                 for task in beside:
                     task.cancel()
@@ -94,6 +114,29 @@ async def _demo(settings: Settings, config: SimulatorConfig, stream: list[Trade]
                 stopped = asyncio.create_task(stopping.wait())
                 await asyncio.wait((stopped, shown), return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
+
+
+def _services(settings: Settings, ingestion: Ingestion) -> list[Service]:
+    """Return what `run` would start, but ingestion that shows and ends here, and orders that are given their time."""
+
+    async def ingest(stopping: asyncio.Event, ready: Ready) -> None:
+        ready(lambda: asdict(ingestion.statistics()))
+        await run_until(stopping, ingestion.stop, ingestion.run())
+
+    async def execute(stopping: asyncio.Event, ready: Ready) -> None:
+        ending = asyncio.Event()
+        trading = asyncio.ensure_future(RUNNABLE["execute"].serve(settings, ending, ready))
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait((stopped, trading), return_when=asyncio.FIRST_COMPLETED)
+        if not trading.done():
+            await asyncio.wait((trading,), timeout=settings.execution.paper_delay_seconds)
+        ending.set()
+        stopped.cancel()
+        await trading
+
+    beside = [service(settings, name) for name in ("analyze", "coordinate")]
+    orders = [Service("execute", execute)] if "execute" in settings.run.services else []
+    return [Service("ingest", ingest), *beside, *orders]
 
 
 @asynccontextmanager
@@ -127,22 +170,6 @@ def _dashboard_here(chosen: DashboardSettings) -> DashboardSettings:
     return chosen.model_copy(update=here)
 
 
-@asynccontextmanager
-async def _followed(settings: Settings, database: DBHandler) -> AsyncIterator[None]:
-    """Analyse and decide meanwhile, and in the end what is left."""
-    async with wiring.analysis(settings, database) as analysis, asyncio.TaskGroup() as group:
-        coordination = wiring.coordination(settings, database)
-        analysing, deciding = group.create_task(analysis.run()), group.create_task(coordination.run())
-        yield
-        analysis.stop()
-        await analysing
-        async with wiring.analysis(settings, database) as rest:
-            await rest.catch_up()
-        coordination.stop()
-        await deciding
-        await wiring.coordination(settings, database).catch_up()
-
-
 def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfig) -> Settings:
     """Return the settings with the simulator as gateway and the embedded database, whatever they named before."""
     user, key = next(iter(config.users.items()))
@@ -158,6 +185,15 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
             "contracts": tuple(ContractSettings(id=each, calendar=config.calendar) for each in config.contract_ids),
             "products": (),
             "ingest": settings.ingest.model_copy(update={"clock": "stream"}),
+            "execution": settings.execution.model_copy(
+                update={
+                    "mode": "paper",
+                    "account": None,
+                    "paper_delay_seconds": _DELAY_S,
+                    "paper_account": f"demo-{iso_from_ns(simulator.progress.now_ns)[:10]}",
+                }
+            ),
+            "run": settings.run.model_copy(update={"services": _CHAIN if config.speed else _CHAIN[:3]}),
             "analyzers": settings.analyzers.model_copy(
                 update={"run": tuple(each.model_copy(update={"contracts": ()}) for each in settings.analyzers.run)}
             ),
@@ -165,11 +201,11 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
     )
 
 
-async def _stop_at_end(simulator: Simulator, ingestion: Ingestion) -> None:
+async def _stop_at_end(simulator: Simulator, ingestion: Ingestion, supervisor: Supervisor) -> None:
     await simulator.finished.wait()
     while ingestion.statistics().venue_time_ns < simulator.end_ns:  # noqa: ASYNC110 - an event would cost each trade
         await asyncio.sleep(0.02)
-    ingestion.stop()
+    supervisor.stop()
 
 
 async def _show(simulator: Simulator, ingestion: Ingestion, database: DBHandler, settings: Settings) -> None:
@@ -254,8 +290,21 @@ async def _summarize(
         typer.echo(f"  {iso_from_ns(each.known_at_ns)} {each.contract_id:24} {each.words}")
     typer.echo(f"Stored in tables of the embedded PostgreSQL in {settings.data_dir / 'postgres'}.")
     typer.echo('Look at bars: escapement db query "SELECT * FROM ohlc_bars ORDER BY timestamp DESC LIMIT 5"')
+    await _summarize_account(database, settings)
     if newest:
         typer.echo(f"Ask for reasons: escapement decisions why {newest[-1].decision_id[:12]}")
+
+
+async def _summarize_account(database: DBHandler, settings: Settings) -> None:
+    account, store = settings.execution.paper_account, ExecutionStore(database)
+    kept, days = await store.account(account), await store.days(account)
+    if kept is None or not days:
+        typer.echo("Nothing was traded: orders need a speed that they can follow, such as --speed 3600.")
+        return
+    typer.echo(
+        f"{len(await store.fills(account)):,} fills made {days[-1].equity:,.2f} of {kept.start_balance:,.2f} on paper: "
+        f"escapement pnl --account {account}"
+    )
 
 
 def _counted(what: str, after: Counter[str], before: Counter[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -88,38 +89,55 @@ async def _run(settings: Settings, chosen: Sequence[str]) -> None:
     left_behind: list[str] = []
     try:
         async with wiring.located(settings) as own:
-            supervisor, changed = supervised(own, chosen)
-            stop_on_signals(supervisor.stop)
-            telling = asyncio.create_task(_tell(own, supervisor, changed), name="health")
-            try:
+            services = [service(own, name) for name in chosen]
+            async with supervised(own, services, left_behind) as supervisor:
+                stop_on_signals(supervisor.stop)
                 await supervisor.run()
-            finally:
-                telling.cancel()
-                await asyncio.wait((telling,), timeout=_LAST_WORD_S)
-                if telling.done():  # else the database hangs
-                    telling = asyncio.create_task(_tell_once(own, supervisor), name="health")
-                    await asyncio.wait((telling,), timeout=_LAST_WORD_S)
-                left_behind += supervisor.left_behind()
-                if not telling.done():
-                    left_behind.append(telling.get_name())
     finally:
-        if left_behind:
-            # The event loop would wait for them without end. All that was stored stays, as after kill -9.
-            log.error("left_behind", names=left_behind)
-            os._exit(1)
+        leave(left_behind)
 
 
-def supervised(settings: Settings, chosen: Sequence[str]) -> tuple[Supervisor, asyncio.Event]:
-    """Return a supervisor of these services, and the event that is set when one of them stands otherwise."""
+def leave(left_behind: Sequence[str]) -> None:
+    """End the process at once where something has not ended: the event loop would wait for it without end."""
+    if left_behind:
+        # All that was stored stays, as after kill -9.
+        log.error("left_behind", names=left_behind)
+        os._exit(1)
+
+
+def service(settings: Settings, name: str) -> Service:
+    """Return a service of ``RUNNABLE`` as supervisors run it."""
+    return Service(name, lambda stopping, ready: RUNNABLE[name].serve(settings, stopping, ready))
+
+
+@asynccontextmanager
+async def supervised(
+    settings: Settings, services: Sequence[Service], left_behind: list[str]
+) -> AsyncIterator[Supervisor]:
+    """Supervise services inside the context, and keep the database told of how they are.
+
+    Args:
+        settings: in force.
+        services: in the order of their dependence.
+        left_behind: takes the names of what has not ended when the context has.
+    """
     changed = asyncio.Event()
     params = SuperviseParams(
         settings.run.first_delay_seconds, settings.run.longest_delay_seconds, grace_s=settings.run.grace_seconds
     )
-
-    def service(name: str) -> Service:
-        return Service(name, lambda stopping, ready: RUNNABLE[name].serve(settings, stopping, ready))
-
-    return Supervisor([service(name) for name in chosen], params, changed.set), changed
+    supervisor = Supervisor(services, params, changed.set)
+    telling = asyncio.create_task(_tell(settings, supervisor, changed), name="health")
+    try:
+        yield supervisor
+    finally:
+        telling.cancel()
+        await asyncio.wait((telling,), timeout=_LAST_WORD_S)
+        if telling.done():  # else the database hangs
+            telling = asyncio.create_task(_tell_once(settings, supervisor), name="health")
+            await asyncio.wait((telling,), timeout=_LAST_WORD_S)
+        left_behind += supervisor.left_behind()
+        if not telling.done():
+            left_behind.append(telling.get_name())
 
 
 async def _tell(settings: Settings, supervisor: Supervisor, changed: asyncio.Event) -> None:

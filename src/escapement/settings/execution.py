@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from escapement.core.execution import Sizing
 from escapement.core.risk import OwnLimits, Trailing
@@ -33,6 +33,7 @@ class ExecutionSettings(Section):
 
     mode: Literal["paper", "live"] = "paper"
     account: str | None = None
+    paper_account: str = "paper"
     contracts: Count = 1
     risk_per_trade: Money | None = None
     most_contracts: Count = 10
@@ -58,6 +59,19 @@ class ExecutionSettings(Section):
         if value is not None and not value.strip():
             raise ValueError("is blank; write the account's name as the platform shows it")
         return value
+
+    @field_validator("paper_account")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is blank; name the paper account, such as paper")
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.paper_account == self.account:
+            raise ValueError(f"paper_account {self.account!r} is the name of the live account; name it otherwise")
+        return self
 
     def sizing(self) -> Sizing:
         """Return how large entries are."""

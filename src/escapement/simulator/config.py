@@ -27,6 +27,7 @@ class SimulatorConfig:
 
     ``speed``: virtual seconds a second; None as quick as the clients take it. ``audience``: ``ignore`` replays for
     nobody too, ``start`` waits until every contract has a subscriber, ``always`` also stands still while one has none.
+    ``listeners``: how many subscribers that takes.
     ``settle_s``: begin that long after the last subscription although some contracts have no subscriber; None waits for
     all. ``begin_ns``: trades before it are history from the start.
 
@@ -52,6 +53,7 @@ class SimulatorConfig:
     port: int = 0
     speed: float | None = None
     audience: Literal["ignore", "start", "always"] = "start"
+    listeners: int = 1
     settle_s: float | None = None
     begin_ns: int | None = None
     calendar: str | None = None

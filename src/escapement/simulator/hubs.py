@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ class Hub:
     def __init__(self, name: str, methods: Mapping[str, Method], timings: HubTimings) -> None:
         self.name = name
         self.connections: set[Connection] = set()
-        self.wanted: frozenset[Topic] = frozenset()
+        self.wanted: Counter[Topic] = Counter()  # how many subscribed to each topic
         self.changed = asyncio.Event()
         self._methods = methods
         self._timings = timings
@@ -234,7 +235,7 @@ class Hub:
             connection.silent = what
 
     def _note_change(self) -> None:
-        self.wanted = frozenset().union(*(connection.topics for connection in self.connections))
+        self.wanted = Counter(topic for connection in self.connections for topic in connection.topics)
         self.changed.set()
 
     async def _shake_hands(self, socket: web.WebSocketResponse) -> bytes | None:

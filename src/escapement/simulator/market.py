@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,7 @@ class MarketData:
         self._held = [held for held in self._held if held not in due]
         return [(contract_id, _records(contract_id, items)) for _, contract_id, items in due]
 
-    def _quotes(self, wanted: frozenset[Topic], traded: Iterable[str], now_ns: int) -> dict[Topic, bytes]:
+    def _quotes(self, wanted: Collection[Topic], traded: Iterable[str], now_ns: int) -> dict[Topic, bytes]:
         """Return a quote for each contract that traded and has had none for a second, or that is quiet."""
         records: dict[Topic, bytes] = {}
         real_s = time.monotonic()

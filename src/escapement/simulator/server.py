@@ -299,7 +299,7 @@ class Simulator:
             asyncio.get_running_loop().call_later(fault.seconds, thaw)
 
     async def _subscribed(self, wanted: set[str], settle_s: float | None) -> None:
-        """Return when every contract has somebody who subscribed to its trades, or nobody new has come for a while."""
+        """Return when every contract has those who subscribe to its trades, or nobody new has come for a while."""
         hub = self._hubs["market"]
         while not self._all_subscribed(wanted):
             anybody = any(kind == "trades" for kind, _ in hub.wanted)
@@ -312,7 +312,7 @@ class Simulator:
 
     def _all_subscribed(self, wanted: set[str]) -> bool:
         topics = self._hubs["market"].wanted
-        return all(("trades", contract_id) in topics for contract_id in wanted)
+        return all(topics["trades", contract_id] >= self._config.listeners for contract_id in wanted)
 
     async def _steer(self, request: web.Request) -> web.Response:
         return await steer(self, request)
