@@ -25,9 +25,9 @@ test: $(VENV)/.installed-dev ## run the tests (ARGS='-k bars' for some, JOBS=4 f
 	@tests/projectxpy/install.sh
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-faults: $(VENV)/.installed-dev ## sessions and orders with every fault, and kill -9 of every program; half an hour
+faults: $(VENV)/.installed-dev ## sessions and orders with every fault, and kill -9 of every program; forty minutes
 	@($(BIN)/python soak/kills.py && $(BIN)/python soak/chain.py && $(BIN)/python soak/order_kills.py && \
-	    $(BIN)/python soak/orders.py && $(BIN)/python soak/two_deployments.py --minutes 20 && \
+	    $(BIN)/python soak/orders.py && $(BIN)/python soak/two_deployments.py --minutes 60 && \
 	    $(BIN)/python soak/many_processes.py --minutes 20) & kills=$$!; \
 	$(BIN)/python soak/faults.py --seeds 1-10; faults=$$?; \
 	wait $$kills && exit $$faults
