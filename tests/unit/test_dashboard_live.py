@@ -103,6 +103,47 @@ async def test_a_database_that_is_away_is_told_once_and_so_is_its_coming_back() 
         assert faults == ["the database does not answer", ""]
 
 
+async def test_who_comes_while_the_database_is_away_is_told_that_what_he_sees_is_old() -> None:
+    stored = Stored()
+    async with topic_of(stored.read, poll_s=0.01) as topic:
+        early: list[str] = []
+        topic.follow(lambda _: None, early.append)
+        await until(lambda: stored.reads)
+        stored.away = True
+        await until(lambda: early)
+        assert await topic.latest() == 1
+        late: list[str] = []
+        topic.follow(lambda _: None, late.append)
+        assert late == early == ["the database does not answer"]
+
+
+async def test_a_database_that_hangs_is_told_before_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("escapement.web.pages.live._SLOW_S", 0.05)
+    answers = asyncio.Event()
+
+    async def read() -> int:
+        await answers.wait()
+        return 1
+
+    async with topic_of(read) as topic:
+        told: list[int] = []
+        faults: list[str] = []
+        topic.follow(told.append, faults.append)
+        await until(lambda: faults == ["it has not been read for 0.05 s"])
+        answers.set()
+        await until(lambda: told == [1])
+        assert faults[1:] == [""]
+
+
+async def test_who_follows_first_is_told_what_was_read_before_and_has_not_changed() -> None:
+    stored = Stored()
+    async with topic_of(stored.read) as topic:
+        assert await topic.latest() == 1
+        told: list[int] = []
+        topic.follow(told.append)
+        await until(lambda: told == [1])
+
+
 async def test_a_page_that_fails_does_not_silence_the_others() -> None:
     stored = Stored()
     async with topic_of(stored.read) as topic:
