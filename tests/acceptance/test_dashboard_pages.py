@@ -267,6 +267,21 @@ def test_kill_closes_everything_every_browser_knows_and_resume_lets_it_go_on(des
     assert acts.split()[1:] == ["kill", "resume"]
 
 
+def test_who_is_asked_whether_to_stop_never_resumes_although_another_was_quicker(desk: Desk) -> None:
+    page = desk.page("/why")
+    page.get_by_role("button", name="Kill", exact=True).click()
+    desk.run("kill")
+    state = page.locator(".killswitch .state")
+    expect(state).to_have_text("trading is stopped", timeout=WAIT_MS)
+    expect(page.get_by_role("dialog")).to_contain_text("Stop all trading?")
+    page.get_by_role("dialog").locator("[type=submit]").click()
+    turned = "SELECT count(*) FROM audit_log WHERE act IN ('kill', 'resume') AND at > now() - interval '5 seconds'"
+    until(page, lambda: desk.run("db", "query", turned).split()[-1] == "1")
+    assert "t" in desk.run("db", "query", "SELECT killed FROM kill_switch ORDER BY switch_id DESC LIMIT 1").split()
+    desk.run("resume")
+    expect(state).to_have_text("trading is on", timeout=WAIT_MS)
+
+
 def test_now_shows_what_is_held_how_near_limits_are_and_why(desk: Desk) -> None:
     page = desk.page("/now")
     expect(panel(page, "Account")).to_contain_text("P&L today")
