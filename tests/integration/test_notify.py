@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from errno import ENOSPC
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,8 +18,9 @@ import pytest
 from escapement import wiring, wiring_operations
 from escapement.model import Bar, Timeframe
 from escapement.moments import ns_from_datetime
+from escapement.ports import Event
 from escapement.services.announce import KINDS
-from escapement.services.notify import Notifier
+from escapement.services.notify import Notifier, NotifyParams
 from escapement.settings import Settings, load_settings
 from escapement.storage import DBHandler
 from escapement.storage.notifications import NotificationStore
@@ -128,6 +131,48 @@ async def test_a_disconnect_is_told_once_when_it_lasts_and_not_when_it_is_short(
             last = await decide(connection, 1)
             await until(lambda: last in phone.ids)
     assert phone.titles() == ["feed is disconnected: C2, C3", f"enter long {MES} at 5700.25"]
+
+
+async def test_prices_are_told_to_the_last_digit(url: str, connection: asyncpg.Connection[Any]) -> None:
+    async with sink() as phone, telling(settings_for(url, {"phone": phone})):
+        await connection.execute(
+            "INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees, voided) "
+            "VALUES ('paper', 1, 'CON.F.US.ENQ.M25', 1, now(), 'sell', 2, 21345.75, 0.61, false)"
+        )
+        await until(lambda: phone.messages)
+    assert phone.titles() == ["sold 2 CON.F.US.ENQ.M25 at 21345.75"]
+
+
+async def test_what_a_channel_always_refuses_holds_up_nothing_else(
+    url: str, connection: asyncpg.Connection[Any]
+) -> None:
+    async with sink() as phone:
+        phone.refuses = "lunch"
+        async with telling(settings_for(url, {"phone": phone})):
+            await connection.execute("INSERT INTO kill_switch (killed, reason, by) VALUES (true, 'lunch', 'trader')")
+            await eventually(lambda: connection.fetchval("SELECT attempts FROM notification_deliveries"))
+            later = await decide(connection, 1)
+            await until(lambda: later in phone.ids)
+        assert len(phone.messages) == 1
+
+
+async def test_a_picture_that_cannot_be_drawn_stops_nobody(url: str, connection: asyncpg.Connection[Any]) -> None:
+    @asynccontextmanager
+    async def full(_: Event) -> AsyncIterator[Path | str | None]:
+        raise OSError(ENOSPC, "No space left on device")
+        yield None
+
+    async with sink() as phone, await DBHandler.open(url) as database:
+        settings = settings_for(url, {"phone": phone})
+        store, params = NotificationStore(database), NotifyParams(0.1)
+        notifier = Notifier(store, wiring_operations.postmen(settings), settings.notify.channels_of, full, params)
+        running = asyncio.create_task(notifier.run())
+        await eventually(lambda: database.load_state("notify"))
+        await decide(connection, 1)
+        await until(lambda: phone.messages or running.done())
+        notifier.stop()
+        await running
+    assert "No picture: OSError" in phone.messages[0]["message"]
 
 
 async def test_each_kind_goes_where_it_shall(url: str, connection: asyncpg.Connection[Any]) -> None:
