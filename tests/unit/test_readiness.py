@@ -45,6 +45,23 @@ def test_a_service_is_well_when_every_living_process_that_has_it_runs_it(
 
 
 @pytest.mark.parametrize(
+    ("found", "value"),
+    [
+        ([], "none runs"),
+        ([heard("stopped", silent_s=9_999)], "none runs"),
+        ([heard()], "running"),
+        ([heard(silent_s=99)], "silent for 99 s"),
+        ([heard("failed", error="no network")], "failed: no network"),
+    ],
+)
+def test_who_expects_nothing_by_name_expects_what_was_started_and_not_stopped(
+    found: list[ServiceHealth], value: str
+) -> None:
+    (check,) = service_checks(found, None, ALIVE_S)
+    assert (check.value, check.ok) == (value, value == "running")
+
+
+@pytest.mark.parametrize(
     ("told", "age_s", "feed_ok", "data_ok"),
     [
         (feed(), 1.0, True, True),

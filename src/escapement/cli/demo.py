@@ -158,6 +158,7 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
             "contracts": tuple(ContractSettings(id=each, calendar=config.calendar) for each in config.contract_ids),
             "products": (),
             "ingest": settings.ingest.model_copy(update={"clock": "stream"}),
+            "run": settings.run.model_copy(update={"services": ()}),  # none of them has to run for this to be ready
             "analyzers": settings.analyzers.model_copy(
                 update={"run": tuple(each.model_copy(update={"contracts": ()}) for each in settings.analyzers.run)}
             ),

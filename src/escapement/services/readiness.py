@@ -9,7 +9,7 @@ from pathlib import Path
 
 from escapement.ports import Check, ServiceHealth
 
-_UP = "running"
+_UP, _STOPPED = "running", "stopped"
 _RECONNECT = (
     "it reconnects by itself; when it does not, check the network and the firm's status page, then run "
     "escapement gateway login"
@@ -32,8 +32,15 @@ def database_away(reason: str) -> Check:
     )
 
 
-def service_checks(heard: Sequence[ServiceHealth], expected: Sequence[str], alive_s: float) -> Iterator[Check]:
-    """Check that each expected service runs in a process that spoke within ``alive_s`` seconds."""
+def service_checks(heard: Sequence[ServiceHealth], expected: Sequence[str] | None, alive_s: float) -> Iterator[Check]:
+    """Check that each expected service runs in a process that spoke within ``alive_s`` seconds.
+
+    ``expected`` None: all that were started anywhere and not stopped in good order; there has to be one.
+    """
+    if expected is None:
+        expected = list(dict.fromkeys(each.service for each in heard if each.state != _STOPPED))
+        if not expected:
+            yield Check("services", ok=False, value="none runs", remedy="start escapement run")
     for name in expected:
         own = [each for each in heard if each.service == name]
         well = [each for each in own if each.state == _UP and each.silent_s < alive_s]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvicorn
@@ -26,8 +26,12 @@ _CONNECTIONS = 4
 _MOST_AT_ONCE = 500  # requests and web sockets; beyond that the answer is 503
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None], services: Sequence[str] | None = None
+) -> None:
     """Serve until ``stopping``; call ``ready`` with the address once requests are answered.
+
+    ``services``: what has to run for the program to be ready; None for all that were started anywhere.
 
     Raises:
         EscapementError: the database, the address or a setting stands in the way.
@@ -37,7 +41,7 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[st
         async with (
             wiring.located(settings) as own,
             wiring.database(own, more_connections=_CONNECTIONS) as database,
-            wiring_operations.lookout(own, settings.services()) as lookout,
+            wiring_operations.lookout(own, services) as lookout,
         ):
             chosen, address = settings.dashboard, address_of(listening)
             sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
