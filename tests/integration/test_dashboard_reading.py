@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -13,14 +14,18 @@ from coordination_program import MES
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
+from escapement.core.execution import OrderNote
+from escapement.core.execution import Role as OrderRole
 from escapement.errors import ConfigurationError, InvalidTimeframe
-from escapement.model import FormingBar, Timeframe
+from escapement.model import Fill, FormingBar, OrderSide, OrderType, Timeframe
+from escapement.moments import datetime_from_ns
 from escapement.settings import Settings, load_settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
 from escapement.storage.audit import AuditStore
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
+from escapement.storage.execution import ExecutionStore
 from escapement.web.reading import Reading
 from escapement.web.reading.chart import Candle
 from escapement.web.steering import Steering
@@ -76,6 +81,34 @@ async def test_everything_there_is_can_be_read(url: str) -> None:
         for refused in (reading.candles(MES, "7x"), reading.candles("a\0b", "1m"), reading.decisions(most=1)):
             with pytest.raises(ConfigurationError):
                 await refused
+
+
+async def test_orders_of_a_replay_end_when_the_position_was_closed_and_not_when_they_were_written_down(
+    url: str,
+) -> None:
+    begun, hour = FIRST + 30 * 60 * 10**9, 3_600 * 10**9
+    async with await DBHandler.open(url) as database:
+        await fill(database)
+        stop = OrderNote(
+            "tag-2", 8, MES, None, OrderRole.STOP, OrderType.STOP, OrderSide.SELL, 1, None, 4_990.25, "cancelled",
+            created_ns=begun,
+        )  # fmt: skip
+        target = OrderNote(
+            "tag-3", 9, MES, None, OrderRole.TARGET, OrderType.LIMIT, OrderSide.SELL, 1, 5_010.25, None, "filled",
+            created_ns=begun,
+        )  # fmt: skip
+        sold = Fill(2, 1, MES, 9, begun + hour, OrderSide.SELL, 1, 5_010.25, Decimal("0.61"), None, voided=False)
+        await ExecutionStore(database).put("paper", [stop, target], [sold])
+        reading = Reading(settings_of(url), database)
+
+        async def shown(from_ns: int) -> dict[str, datetime | None]:
+            found = await reading.marks(MES, datetime_from_ns(from_ns), datetime(2100, 1, 1, tzinfo=UTC))
+            return {each.role: each.until for each in found.orders}
+
+        closed = datetime_from_ns(begun + hour)
+        assert await shown(FIRST) == {"entry": datetime_from_ns(begun), "stop": closed, "target": closed}
+        assert await shown(begun + 10**9) == {"stop": closed, "target": closed}
+        assert await shown(begun + hour + 10**9) == {}
 
 
 async def test_the_growing_bar_is_that_which_is_told_else_that_which_was_saved(url: str) -> None:
