@@ -200,17 +200,20 @@ def test_kill_does_not_wait_for_those_who_look(tmp_path: Path) -> None:
 async def kill_while_all_wait(url: str, base: str) -> None:
     """Stop trading while nothing can be read, and many try."""
     connection = await asyncpg.connect(url)
-    async with httpx.AsyncClient(base_url=f"{base}/api/v1", timeout=60) as client, asyncio.TaskGroup() as group:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE tracked_series IN ACCESS EXCLUSIVE MODE")
-            looking = [group.create_task(client.get("/contracts")) for _ in range(20)]
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            async with asyncio.timeout(20):
-                while await connection.fetchval(waiting) < 4:  # noqa: ASYNC110 - what is waited for has no event
-                    await asyncio.sleep(0.05)
-            killed = await client.post("/kill", json={}, timeout=5)
-            assert killed.json() == {"killed": True}
-            assert not any(each.done() for each in looking)
+    async with (
+        httpx.AsyncClient(base_url=f"{base}/api/v1", timeout=60) as client,
+        asyncio.TaskGroup() as group,
+        connection.transaction(),
+    ):
+        await connection.execute("LOCK TABLE tracked_series IN ACCESS EXCLUSIVE MODE")
+        looking = [group.create_task(client.get("/contracts")) for _ in range(20)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        async with asyncio.timeout(20):
+            while await connection.fetchval(waiting) < 4:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.05)
+        killed = await client.post("/kill", json={}, timeout=5)
+        assert killed.json() == {"killed": True}
+        assert not any(each.done() for each in looking)
     await connection.close()
 
 

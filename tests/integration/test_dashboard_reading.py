@@ -174,6 +174,23 @@ async def test_ingestion_tells_of_bars_while_they_grow(url: str) -> None:
         await asyncio.gather(listening, return_exceptions=True)
 
 
+async def test_what_nobody_closed_after_a_kill_is_told(url: str) -> None:
+    operator = Visitor(Role.OPERATOR, "192.0.2.1")
+    async with await DBHandler.open(url) as database:
+        await fill(database)
+        steering = Steering(database)
+        await steering.kill(operator, "")
+        assert [(each.account, each.contract_id, each.net) for each in await steering.left_open(0)] == [
+            ("paper", MES, 1)
+        ]
+        await steering.resume(operator, "")
+        assert await steering.left_open(60) == []
+        await steering.kill(operator, "")
+        closing = asyncio.create_task(steering.left_open(60))
+        await database.pool.execute("UPDATE positions SET net = 0")
+        assert await closing == []
+
+
 async def test_acts_are_written_down_also_those_that_are_refused(url: str) -> None:
     operator, viewer = Visitor(Role.OPERATOR, "192.0.2.1"), Visitor(Role.VIEWER, "192.0.2.2")
     over = Visitor(Role.OPERATOR, "192.0.2.3", until_s=1.0, session="x")

@@ -25,6 +25,7 @@ ICON: Final = STATIC / "favicon.svg"
 # The exchanges of the contracts that the gateway offers keep Chicago's time.
 EXCHANGE_ZONE: Final = "America/Chicago"
 _NOW_POLL_S = 1.5
+_PATIENCE_S = 15.0  # with what closes everything, before somebody is told that nothing does
 # Set before anything is drawn, so that no page flashes in the other colours.
 _HEAD = f"""
 <script>
@@ -119,7 +120,15 @@ def _kill_switch(page: Page, banner: ui.element) -> None:
 
     async def turn(killed: bool, reason: str) -> None:  # noqa: FBT001 - the browser's answer
         act = steering.kill if killed else steering.resume
-        await attempt(lambda: act(page.visitor, reason))
+        if await attempt(lambda: act(page.visitor, reason)) and killed:
+            await attempt(see_all_closed)
+
+    async def see_all_closed() -> None:
+        for each in await steering.left_open(_PATIENCE_S):
+            tell(
+                f"{each.account} still holds {each.net} of {each.contract_id} as far as is known: no execution or "
+                "watchdog closed it; see to it on the platform"
+            )
 
     def show(now: Now) -> None:
         kill = now.kill
