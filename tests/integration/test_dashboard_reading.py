@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -18,7 +18,8 @@ from escapement.core.execution import OrderNote
 from escapement.core.execution import Role as OrderRole
 from escapement.errors import ConfigurationError, InvalidTimeframe
 from escapement.model import Fill, FormingBar, OrderSide, OrderType, Timeframe
-from escapement.moments import datetime_from_ns
+from escapement.moments import datetime_from_ns, ns_from_datetime
+from escapement.ports import ServiceHealth
 from escapement.settings import Settings, load_settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
@@ -26,6 +27,7 @@ from escapement.storage.audit import AuditStore
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
+from escapement.storage.health import HealthStore
 from escapement.web.reading import Reading
 from escapement.web.reading.chart import Candle
 from escapement.web.steering import Steering
@@ -172,6 +174,24 @@ async def test_ingestion_tells_of_bars_while_they_grow(url: str) -> None:
             await running
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_feed_that_nobody_hears_any_more_falls_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(environ={}, contracts=[MES], database={"url": url})
+    heard = datetime.now(UTC).replace(microsecond=0)
+    wednesday = (heard + timedelta(days=14 - heard.weekday() + 2)).replace(hour=15)  # when MES trades
+    monkeypatch.setattr("escapement.web.reading.data.market_now_ns", lambda *_: ns_from_datetime(wednesday))
+    contracts = {"contracts": {MES: {"open": True, "silent_s": 0.1}}}
+    ingest = ServiceHealth("ingest", "running", FIRST, 0, "", report={"feed": contracts})
+    async with await DBHandler.open(url) as database:
+        await database.save_state(f"ingest {MES}", {"seen": {MES: ns_from_datetime(heard)}})
+        reading = Reading(settings, database)
+        (shown,) = await reading.feed()
+        assert (shown.is_open, shown.behind_s) == (True, (wednesday - heard).total_seconds())
+        await HealthStore(database).put("here:1", [ingest])  # the market is quiet, and somebody listens
+        (shown,) = await reading.feed()
+        assert shown.behind_s is not None
+        assert shown.behind_s < 60
 
 
 async def test_what_nobody_closed_after_a_kill_is_told(url: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +156,12 @@ async def test_what_a_channel_always_refuses_holds_up_nothing_else(
         assert len(phone.messages) == 1
 
 
-async def test_a_picture_that_cannot_be_drawn_stops_nobody(url: str, connection: asyncpg.Connection[Any]) -> None:
+async def test_a_picture_that_cannot_be_drawn_stops_nobody(
+    url: str, connection: asyncpg.Connection[Any], tmp_path: Path
+) -> None:
     @asynccontextmanager
     async def full(_: Event) -> AsyncIterator[Path | str | None]:
-        raise OSError(ENOSPC, "No space left on device")
-        yield None
+        yield tempfile.mkdtemp(dir=tmp_path / "a disk that is gone")
 
     async with sink() as phone, await DBHandler.open(url) as database:
         settings = settings_for(url, {"phone": phone})
@@ -172,7 +173,7 @@ async def test_a_picture_that_cannot_be_drawn_stops_nobody(url: str, connection:
         await until(lambda: phone.messages or running.done())
         notifier.stop()
         await running
-    assert "No picture: OSError" in phone.messages[0]["message"]
+    assert "No picture: FileNotFoundError" in phone.messages[0]["message"]
 
 
 async def test_each_kind_goes_where_it_shall(url: str, connection: asyncpg.Connection[Any]) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -13,7 +15,9 @@ from escapement.errors import InvalidInput, StorageUnavailable
 from escapement.web.backtests import RunKind
 from escapement.web.pages.live import Topic
 from escapement.web.pages.login import login_page
+from escapement.web.pages.now import account_figures
 from escapement.web.pages.runform import wish_of
+from escapement.web.reading.now import AccountNow, DeadlineNow, Killed, Now
 
 
 @dataclass
@@ -184,3 +188,15 @@ def test_the_log_in_page_shows_words_and_target_as_text() -> None:
     assert "<script>" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize(("age_s", "is_open", "told"), [(5, True, False), (61, True, True), (61, False, False)])
+def test_equity_that_execution_no_longer_writes_is_called_old(age_s: float, *, is_open: bool, told: bool) -> None:
+    at, nothing = datetime(2025, 3, 17, 15, tzinfo=UTC), Decimal(0)
+    account = AccountNow(
+        "paper", "paper", at.date(), nothing, nothing, nothing, nothing, nothing, "", None,
+        at - timedelta(seconds=age_s),
+    )  # fmt: skip
+    deadline = DeadlineNow("MES", at.date(), is_open, at, at, None, None)
+    now = Now(at, Killed(killed=False, reason="", by="", at=None), account, (), (), (deadline,), (), (), ())
+    assert any("old" in str(each["label"]) for each in account_figures(now, at)) == told

@@ -65,9 +65,9 @@ class LookoutParams:
     """What counts as well.
 
     ``services``: those that have to run, None for all that were started anywhere; a process is alive that spoke
-    ``alive_s`` seconds ago at most. In a session
-    something has to come, or be confirmed to be nothing, every ``stale_s`` seconds. In ``directories`` at least
-    ``least_free_bytes`` have to be free. The database has to answer within ``answer_s`` seconds.
+    ``alive_s`` seconds ago at most. In a session something has to come, or be confirmed to be nothing, every
+    ``stale_s`` seconds. In ``directories`` at least ``least_free_bytes`` have to be free. The database has to answer
+    within ``answer_s`` seconds.
     """
 
     services: Sequence[str] | None
