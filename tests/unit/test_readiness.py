@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escapement.ports import ServiceHealth
-from escapement.services.readiness import database_check, disk_checks, feed_checks, service_checks
+from escapement.services.readiness import account_checks, database_check, disk_checks, feed_checks, service_checks
 
 ALIVE_S, STALE_S = 15.0, 90.0
 
@@ -83,6 +83,21 @@ def test_the_feed_has_to_be_connected_and_fresh_in_session_only(
 def test_the_last_word_of_a_process_that_is_gone_says_nothing_of_the_feed() -> None:
     assert list(feed_checks([heard(silent_s=99, feed=feed(silent_s=1))], ALIVE_S, STALE_S)) == []
     assert list(feed_checks([heard()], ALIVE_S, STALE_S)) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "is_open", "silent_s", "said"),
+    [
+        (True, True, 1.0, [True]), (False, True, 1.0, [False]), (False, False, 1.0, [True]), (False, True, 99.0, []),
+    ],
+)  # fmt: skip
+def test_execution_has_to_hear_of_its_account_in_session_only(
+    silent_s: float, said: list[bool], *, current: bool, is_open: bool
+) -> None:
+    told = {"current": current, "open": is_open}
+    checks = list(account_checks([heard(silent_s=silent_s, account=told), heard()], ALIVE_S))
+    assert [each.ok for each in checks] == said
+    assert all(bool(each.remedy) != each.ok for each in checks)
 
 
 def test_a_schema_of_another_version_names_the_command() -> None:

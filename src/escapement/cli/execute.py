@@ -15,6 +15,7 @@ from escapement import wiring, wiring_execution
 from escapement.cli import app, settings_of
 from escapement.cli.ingest import stop_on_signals
 from escapement.errors import LeaseLost, StorageUnavailable
+from escapement.services.reports import Reports
 from escapement.services.sharing import hold, while_held
 from escapement.services.supervise import Ready, run_until, unheard
 from escapement.settings import Settings
@@ -66,11 +67,12 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Ready) -> No
 async def _serve(settings: Settings, mode: str, stopping: asyncio.Event, ready: Ready) -> None:
     # Two more connections: for the doorbell, and for the lease, whose renewal must wait for nothing else.
     async with wiring.database(settings, more_connections=2) as database:
+        reports = Reports(ready)
         account, leases = wiring_execution.account_name(settings, mode), wiring.leases(settings, database, "execute")
         try:
-            while await hold(leases, account, stopping):
+            while await hold(leases, account, stopping, stands_by=reports.begin):
                 try:
-                    await while_held(leases, account, _trade(settings, database, mode, leases, stopping, ready))
+                    await while_held(leases, account, _trade(settings, database, mode, leases, stopping, reports))
                 except LeaseLost as error:
                     log.warning("lease_lost", account=account, reason=str(error))
                 else:
@@ -86,11 +88,11 @@ async def _trade(
     mode: str,
     leases: Leases,
     stopping: asyncio.Event,
-    ready: Ready,
+    reports: Reports,
 ) -> None:
     async with wiring_execution.execution(settings, database, mode, leases) as service:
         log.info("execute_started", mode=mode, account=service.deal.account)
-        ready(lambda: asdict(service.statistics()))
-        if not stopping.is_set():
-            await run_until(stopping, service.stop, service.run())
+        with reports.during(service.report):
+            if not stopping.is_set():
+                await run_until(stopping, service.stop, service.run())
         log.info("execute_stopped", **asdict(service.statistics()))

@@ -17,7 +17,14 @@ from escapement.errors import EscapementError
 from escapement.ports import Check, Measured, ServiceHealth, StageLags
 from escapement.services.lags import BOUNDS_S
 from escapement.services.metrics import Metrics
-from escapement.services.readiness import database_away, database_check, disk_checks, feed_checks, service_checks
+from escapement.services.readiness import (
+    account_checks,
+    database_away,
+    database_check,
+    disk_checks,
+    feed_checks,
+    service_checks,
+)
 
 T = TypeVar("T")
 # How often it looks at most, however often it is asked.
@@ -160,7 +167,8 @@ class Lookout:
             return [schema]
         heard = await ledger.services(params.alive_s)
         services = service_checks(heard, params.services, params.alive_s)
-        return [schema, *services, *feed_checks(heard, params.alive_s, params.stale_s)]
+        feeds = feed_checks(heard, params.alive_s, params.stale_s)
+        return [schema, *services, *feeds, *account_checks(heard, params.alive_s)]
 
     async def _count(self, ledger: Ledger) -> None:
         until = await ledger.settled()

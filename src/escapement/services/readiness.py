@@ -90,6 +90,18 @@ def feed_checks(heard: Sequence[ServiceHealth], alive_s: float, stale_s: float) 
             yield Check("data", ok=True, value=f"at most {max(ages.values()):.1f} s old" if ages else "out of session")
 
 
+def account_checks(heard: Sequence[ServiceHealth], alive_s: float) -> Iterator[Check]:
+    """Check that execution knows all that happens to its account while a contract trades: else it opens nothing."""
+    for each in heard:
+        account = each.report.get("account")
+        if not isinstance(account, Mapping) or each.silent_s >= alive_s:
+            continue
+        if account["current"] or not account["open"]:
+            yield Check("account", ok=True, value="heard" if account["current"] else "not heard, out of session")
+        else:
+            yield Check("account", ok=False, value="cut off from what happens to it", remedy=_RECONNECT)
+
+
 def disk_checks(directories: Sequence[Path], least_bytes: int) -> list[Check]:
     """Check each disk that some of the directories lie on; blocks for as long as the disks take.
 

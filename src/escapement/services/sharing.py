@@ -216,8 +216,16 @@ class Sharing:
                 raise failure
 
 
-async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s: float | None = None) -> bool:
+async def hold(
+    leases: SharedLeases,
+    name: str,
+    stopping: asyncio.Event,
+    every_s: float | None = None,
+    stands_by: Callable[[], None] = lambda: None,
+) -> bool:
     """Wait until a lease is ours; return False when ``stopping`` was set before.
+
+    ``stands_by`` is called whenever another process holds it.
 
     Raises:
         StorageError: the database refused for good.
@@ -230,6 +238,7 @@ async def hold(leases: SharedLeases, name: str, stopping: asyncio.Event, every_s
             await leases.join()
             if await leases.take([name]):
                 return True
+            stands_by()
         except StorageUnavailable as error:
             reason = str(error)
         if reason != told:
