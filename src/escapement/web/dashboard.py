@@ -46,7 +46,8 @@ async def serve(
             wiring_operations.lookout(own, services) as lookout,
         ):
             chosen, address = settings.dashboard, address_of(listening)
-            sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
+            key = signing_key(chosen, settings.data_dir)
+            sessions = Sessions(key, chosen.session_hours, settings.data_dir / "dashboard.ended")
             parts = make_parts(settings, database, acts, sessions)
             await parts.reading.prepare()
             app = create_app(settings, acts, parts, sessions, router(lookout), lambda: ready(address))
