@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 
-from escapement.errors import InvalidInput, StorageUnavailable
+from escapement.errors import InvalidInput, StorageError, StorageUnavailable
+from escapement.storage.doorbell import Doorbell
 from escapement.web.backtests import RunKind
-from escapement.web.pages.live import Topic
+from escapement.web.pages.live import Hub, Topic
 from escapement.web.pages.login import login_page
 from escapement.web.pages.now import account_figures
 from escapement.web.pages.runform import wish_of
@@ -146,6 +148,43 @@ async def test_who_follows_first_is_told_what_was_read_before_and_has_not_change
         told: list[int] = []
         topic.follow(told.append)
         await until(lambda: told == [1])
+
+
+async def test_what_nobody_expected_is_told_and_looked_at_again() -> None:
+    spoilt = True
+
+    async def read() -> int:
+        return 1 // (not spoilt)
+
+    async with topic_of(read, poll_s=0.01) as topic:
+        told: list[int] = []
+        faults: list[str] = []
+        topic.follow(told.append, faults.append)
+        await until(lambda: faults)
+        assert faults == ["it cannot be read; the dashboard's log says why"]
+        spoilt = False
+        await until(lambda: told == [1])
+        assert faults[1:] == [""]
+
+
+async def test_bells_are_heard_again_after_the_database_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("escapement.web.pages.live._RETRY_S", 0.01)
+    calls = []
+
+    class Bell:
+        async def listen(self, hear: Callable[[str, str], None]) -> None:
+            calls.append(hear)
+            if len(calls) == 1:
+                raise StorageError("the database refused")
+            hear("bell", "")
+            await asyncio.Event().wait()
+
+    stored, hub = Stored(), Hub(cast("Doorbell", Bell()))
+    told: list[int] = []
+    hub.topic("stored", stored.read, frozenset({"bell"}), 60.0).follow(told.append)
+    await until(lambda: len(calls) == 2)
+    assert stored.reads
+    await hub.aclose()
 
 
 async def test_a_page_that_fails_does_not_silence_the_others() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -53,18 +54,52 @@ class Site:
         return self.hub.topic("now", self.parts.reading.now, bells, _NOW_POLL_S)
 
 
+class Banner:
+    """Says that what a page shows may be old, for as long as something of it cannot be read."""
+
+    def __init__(self) -> None:
+        self._faults: dict[object, str] = {}
+        self._element: ui.element | None = None
+
+    def place(self) -> None:
+        """Put it where the page is being built."""
+        self._element = html.div(role="alert").classes("banner")
+        self._element.set_visibility(False)
+
+    def tell(self, topic: object, words: str) -> None:
+        """Say why a topic cannot be read; an empty text when it can be again."""
+        self._faults = {each: fault for each, fault in self._faults.items() if each is not topic}
+        if words:
+            self._faults[topic] = words
+        if self._element is None or self._element.is_deleted:
+            return
+        fault = next(iter(self._faults.values()), "")
+        self._element._text = f"What is shown may be old: {fault}" if fault else ""  # noqa: SLF001 - as labels of NiceGUI do
+        self._element.set_visibility(bool(fault))
+        self._element.update()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page that is being built for one browser."""
 
     site: Site
     visitor: Visitor
+    banner: Banner
 
-    def follow(
-        self, topic: Topic[_Shown], tell: Callable[[_Shown], None], fail: Callable[[str], None] | None = None
-    ) -> None:
+    def follow(self, topic: Topic[_Shown], tell: Callable[[_Shown], None]) -> None:
         """Show a topic for as long as the browser is there."""
-        ui.context.client.on_delete(topic.follow(tell, fail))
+        ui.context.client.on_delete(self.watch(topic, tell))
+
+    def watch(self, topic: Topic[_Shown], tell: Callable[[_Shown], None]) -> Callable[[], None]:
+        """Show a topic until what is returned is called."""
+        leave = topic.follow(tell, partial(self.banner.tell, topic))
+
+        def end() -> None:
+            leave()
+            self.banner.tell(topic, "")
+
+        return end
 
 
 def tell(words: str) -> None:
@@ -85,7 +120,7 @@ async def attempt(act: Callable[[], Any]) -> bool:
 @contextmanager
 def framed(site: Site, request: Request, path: str) -> Iterator[Page]:
     """Build the page at ``path``; what is made inside stands in its main part."""
-    page = Page(site, visitor_of(request.scope))
+    page = Page(site, visitor_of(request.scope), Banner())
     ui.add_head_html(_HEAD)
     ui.page_title(f"{PAGES[path]} - Escapement")
     with ui.context.client.layout:  # beside the main part, which NiceGUI's page is
@@ -109,14 +144,13 @@ def _top(page: Page, path: str) -> None:
         if page.visitor.session:
             with html.form(method="post", action="/logout"):
                 html.button("Log out").classes("plain")
-    banner = html.div(role="alert").classes("banner")
+    page.banner.place()
     with switch:
-        _kill_switch(page, banner)
+        _kill_switch(page)
 
 
-def _kill_switch(page: Page, banner: ui.element) -> None:
+def _kill_switch(page: Page) -> None:
     steering = page.site.parts.steering
-    banner.set_visibility(False)
 
     async def turn(killed: bool, reason: str) -> None:  # noqa: FBT001 - the browser's answer
         act = steering.kill if killed else steering.resume
@@ -134,13 +168,8 @@ def _kill_switch(page: Page, banner: ui.element) -> None:
         kill = now.kill
         switch.show({"killed": kill.killed, "reason": kill.reason, "by": kill.by, "at": ms(kill.at)})
 
-    def fail(words: str) -> None:
-        banner._text = f"What is shown may be old: {words}" if words else ""  # noqa: SLF001 - as labels of NiceGUI do
-        banner.set_visibility(bool(words))
-        banner.update()
-
     switch = KillSwitch(allowed=page.visitor.may_steer, on_turn=turn)
-    page.follow(page.site.now(), show, fail)
+    page.follow(page.site.now(), show)
 
 
 def show_failure(error: Exception) -> None:

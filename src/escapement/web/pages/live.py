@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 import structlog
 
-from escapement.errors import EscapementError
+from escapement.errors import EscapementError, StorageError
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 
@@ -21,6 +21,7 @@ BELLS = ("ohlc_bars", FORMING, "bar_revisions", "detected_signals", "decisions",
 _REST_S = 0.25  # between two readings of the same, however often a bell rings
 _LATER_S = 0.25  # what rang a bell has more to do at that moment, and goes first
 _KEPT_S = 30.0  # nobody has asked or followed
+_RETRY_S = 5.0
 _SLOW_S = 5.0  # a database that hangs is not away for a minute, and what is shown is old long before
 
 _Shown = TypeVar("_Shown")
@@ -128,6 +129,10 @@ class Topic(Generic[_Shown]):
                 found = await asyncio.shield(reading)
             except EscapementError as error:
                 self._fail(str(error))
+            except Exception:  # else what is shown would grow old without a word
+                if not self._fault:
+                    log.exception("not_read")
+                self._fail("it cannot be read; the dashboard's log says why")
             else:
                 self._fail("")
                 if self._known is None or self._known[0] != found:
@@ -182,7 +187,7 @@ class Hub:
     ) -> Topic[_Shown]:
         """Return the topic of a key; see ``Topic``."""
         if self._listening is None:
-            self._listening = asyncio.create_task(self._doorbell.listen(self._hear), name="doorbell")
+            self._listening = asyncio.create_task(self._listen(), name="doorbell")
         for each in [each for each, topic in self._topics.items() if topic.is_forgotten]:
             del self._topics[each]
         return self._topics.setdefault(key, Topic(read, bells, poll_s))
@@ -195,6 +200,15 @@ class Hub:
             self._listening.cancel()
             with suppress(asyncio.CancelledError, EscapementError):
                 await self._listening
+
+    async def _listen(self) -> None:
+        """Listen, also when the database refused for a while; pages look now and then without."""
+        while True:
+            try:
+                await self._doorbell.listen(self._hear)
+            except StorageError as error:
+                log.error("bells_unheard", reason=str(error))  # noqa: TRY400 - the message says it all
+            await asyncio.sleep(_RETRY_S)
 
     def _hear(self, channel: str, payload: str) -> None:
         if channel == FORMING:
