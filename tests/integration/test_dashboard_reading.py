@@ -28,6 +28,7 @@ from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 from escapement.storage.execution import ExecutionStore
 from escapement.storage.health import HealthStore
+from escapement.web.pages.frame import unheard
 from escapement.web.reading import Reading
 from escapement.web.reading.chart import Candle
 from escapement.web.steering import Steering
@@ -188,10 +189,12 @@ async def test_a_feed_that_nobody_hears_any_more_falls_behind(url: str, monkeypa
         reading = Reading(settings, database)
         (shown,) = await reading.feed()
         assert (shown.is_open, shown.behind_s) == (True, (wednesday - heard).total_seconds())
+        assert unheard([shown]) == f"{MES} was heard to {heard:%H:%M:%S} UTC last; see System"
         await HealthStore(database).put("here:1", [ingest])  # the market is quiet, and somebody listens
         (shown,) = await reading.feed()
         assert shown.behind_s is not None
         assert shown.behind_s < 60
+        assert unheard([shown]) == ""
 
 
 async def test_what_nobody_closed_after_a_kill_is_told(url: str) -> None:

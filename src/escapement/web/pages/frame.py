@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from escapement.errors import EscapementError
 from escapement.web.pages.components import STATIC, KillSwitch, Preferences, ms
 from escapement.web.pages.live import Hub, Topic
 from escapement.web.parts import Parts
+from escapement.web.reading.data import FeedShown
 from escapement.web.reading.now import Now
 from escapement.web.visitor import Visitor, visitor_of
 
@@ -25,7 +26,7 @@ PAGES: Final = {
 ICON: Final = STATIC / "favicon.svg"
 # The exchanges of the contracts that the gateway offers keep Chicago's time.
 EXCHANGE_ZONE: Final = "America/Chicago"
-_NOW_POLL_S = 1.5
+_NOW_POLL_S, _FEED_POLL_S = 1.5, 10.0
 _PATIENCE_S = 15.0  # with what closes everything, before somebody is told that nothing does
 # Set before anything is drawn, so that no page flashes in the other colours.
 _HEAD = f"""
@@ -53,12 +54,17 @@ class Site:
         bells = frozenset({"decisions", "kill_switch"})
         return self.hub.topic("now", self.parts.reading.now, bells, _NOW_POLL_S)
 
+    def feed(self) -> Topic[Sequence[FeedShown]]:
+        """Return how far each contract was heard, as all pages see it."""
+        return self.hub.topic("feed of all", self.parts.reading.feed, frozenset(), _FEED_POLL_S)
+
 
 class Banner:
     """Says that what a page shows may be old, for as long as something of it cannot be read."""
 
     def __init__(self) -> None:
         self._faults: dict[object, str] = {}
+        self._shown = ""
         self._element: ui.element | None = None
 
     def place(self) -> None:
@@ -68,12 +74,15 @@ class Banner:
 
     def tell(self, topic: object, words: str) -> None:
         """Say why a topic cannot be read; an empty text when it can be again."""
-        self._faults = {each: fault for each, fault in self._faults.items() if each is not topic}
+        self._faults = {each: fault for each, fault in self._faults.items() if each != topic}
         if words:
             self._faults[topic] = words
         if self._element is None or self._element.is_deleted:
             return
         fault = next(iter(self._faults.values()), "")
+        if fault == self._shown:
+            return
+        self._shown = fault
         self._element._text = f"What is shown may be old: {fault}" if fault else ""  # noqa: SLF001 - as labels of NiceGUI do
         self._element.set_visibility(bool(fault))
         self._element.update()
@@ -145,8 +154,15 @@ def _top(page: Page, path: str) -> None:
             with html.form(method="post", action="/logout"):
                 html.button("Log out").classes("plain")
     page.banner.place()
+    page.follow(page.site.feed(), lambda found: page.banner.tell("feed", unheard(found)))
     with switch:
         _kill_switch(page)
+
+
+def unheard(feeds: Sequence[FeedShown]) -> str:
+    """Return which contracts nobody hears although they trade; empty when there are none."""
+    deaf = [f"{each.contract_id} was heard to {each.heard_to:%H:%M:%S} UTC last" for each in feeds if each.is_deaf]
+    return f"{', '.join(deaf)}; see System" if deaf else ""
 
 
 def _kill_switch(page: Page) -> None:

@@ -72,7 +72,7 @@ class FeedShown:
     """How far a contract was heard: ``heard_to`` by the venue's time, ``told_at`` when ingestion told so last.
 
     ``behind_s``: seconds between the two, None where either is not known; once nobody tells any more, seconds since
-    then. ``is_open``: whether the market trades now.
+    then. ``is_open``: whether the market trades now; ``is_deaf``: it does, and nobody hears it any more.
     """
 
     contract_id: str
@@ -80,6 +80,7 @@ class FeedShown:
     told_at: datetime | None
     behind_s: float | None
     is_open: bool
+    is_deaf: bool
 
 
 async def completeness(
@@ -147,12 +148,12 @@ async def feed(
             is_open = calendar_of(contract_id).is_open(now_ns)
         except ConfigurationError:
             is_open = False  # of a product whose sessions are not known
-        behind_s = None
+        behind_s, is_deaf = None, False
         if heard_to is not None and told_at is not None and settings.ingest.clock == "system":
             now = moment(now_ns)
             is_deaf = is_open and contract_id not in listened and now - told_at > _UNTOLD
             behind_s = max(0.0, ((now if is_deaf else told_at) - heard_to) / timedelta(seconds=1))
-        found.append(FeedShown(contract_id, heard_to, told_at, behind_s, is_open))
+        found.append(FeedShown(contract_id, heard_to, told_at, behind_s, is_open, is_deaf))
     return found
 
 
