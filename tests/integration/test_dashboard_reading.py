@@ -36,6 +36,7 @@ from escapement.web.visitor import Forbidden, Role, Visitor
 from shown import BARS, FIRST, fill
 from simulated import tape
 
+PAST = "CON.F.US.MES.H25"
 MINUTE = Timeframe.parse("1m")
 GROWING = FormingBar(MES, MINUTE, FIRST, FIRST + 60 * 10**9, 5_000.0, 5_001.0, 4_999.0, 5_000.5, 7, True, FIRST + 1)  # noqa: FBT003
 
@@ -187,11 +188,15 @@ async def test_a_feed_that_nobody_hears_any_more_falls_behind(url: str, monkeypa
     async with await DBHandler.open(url) as database:
         await database.save_state(f"ingest {MES}", {"seen": {MES: ns_from_datetime(heard)}})
         reading = Reading(settings, database)
-        (shown,) = await reading.feed()
+        await database.save_state(f"ingest {PAST}", {"seen": {PAST: ns_from_datetime(heard)}})
+        past = "UPDATE stage_states SET saved_at = now() - interval '1 hour' WHERE name = $1"
+        await database.pool.execute(past, f"ingest {PAST}")
+        shown, rolled = await reading.feed()
+        assert (rolled.contract_id, rolled.is_open, rolled.is_deaf) == (PAST, True, False)
         assert (shown.is_open, shown.behind_s) == (True, (wednesday - heard).total_seconds())
         assert unheard([shown]) == f"{MES} was heard to {heard:%H:%M:%S} UTC last; see System"
         await HealthStore(database).put("here:1", [ingest])  # the market is quiet, and somebody listens
-        (shown,) = await reading.feed()
+        shown = (await reading.feed())[0]
         assert shown.behind_s is not None
         assert shown.behind_s < 60
         assert unheard([shown]) == ""

@@ -304,9 +304,15 @@ async def test_the_summary_of_a_day_has_a_picture_where_one_can_be_drawn(
                 "voided) VALUES ('paper', $1, $2, 1, $3, $4, 1, 5701, 0.61, $5, false)",
                 number, MES, now, side, profit,
             )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO risk_checks (account, decision_id, contract_id, at, size, approved, code, words, checks) "
+            "SELECT 'paper', 'd', $1, $2, 1, false, code, 'why', '[]' FROM unnest('{already_held,daily_loss}'::text[]) "
+            "AS code", MES, now,
+        )  # fmt: skip
         await happen(connection)
         await until(lambda: phone.messages)
         (message,) = phone.messages
+    assert " 1 entries refused" in message["message"]
     assert "2 fills, net +23.78" in message["message"]
     assert ("No picture: matplotlib.figure draws" in message["message"]) == (not extra)
     pictures = [base64.b64decode(each["base64"]) for each in message["attachments"]]

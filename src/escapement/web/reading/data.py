@@ -151,7 +151,8 @@ async def feed(
         behind_s, is_deaf = None, False
         if heard_to is not None and told_at is not None and settings.ingest.clock == "system":
             now = moment(now_ns)
-            is_deaf = is_open and contract_id not in listened and now - told_at > _UNTOLD
+            is_past = contract_id not in contracts and told_at < max(told.values()) - _UNTOLD  # another took its place
+            is_deaf = is_open and not is_past and contract_id not in listened and now - told_at > _UNTOLD
             behind_s = max(0.0, ((now if is_deaf else told_at) - heard_to) / timedelta(seconds=1))
         found.append(FeedShown(contract_id, heard_to, told_at, behind_s, is_open, is_deaf))
     return found
