@@ -66,11 +66,12 @@ async def happen(connection: asyncpg.Connection[Any]) -> list[str]:
 
 @dataclass
 class Sink:
-    """Somebody who is told: keeps every message, and answers when and how it is told to."""
+    """Somebody who is told: keeps every message, and answers when and how it is told to; never takes ``refuses``."""
 
     address: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    refuses: str = ""
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -100,6 +101,8 @@ class Sink:
     async def take(self, request: web.Request) -> web.Response:
         message = await request.json()
         await self.opened.wait()
+        if self.refuses and self.refuses in message["message"]:
+            return web.Response(status=400)
         if self.status == 200:
             self.messages.append(message)
         return web.Response(status=self.status)

@@ -169,7 +169,7 @@ async def _described(url: str, folder: Path) -> dict[str, Any]:
     await migrate(url)
     settings = load_settings(environ={}, data_dir=folder / "data", database={"url": url})
     async with await DBHandler.open(url) as database:
-        parts = make_parts(settings, database, Sessions(b"none is opened", settings.dashboard.session_hours))
+        parts = make_parts(settings, database, database, Sessions(b"none is opened", settings.dashboard.session_hours))
         return api(parts, AuditStore(database)).openapi()
 
 

@@ -33,8 +33,10 @@ _MOST_BARS_DRAWN = 400
 
 
 @asynccontextmanager
-async def lookout(settings: Settings, services: Sequence[str]) -> AsyncIterator[Lookout]:
+async def lookout(settings: Settings, services: Sequence[str] | None) -> AsyncIterator[Lookout]:
     """Look after the program, of which ``services`` have to run; the database need not answer.
+
+    ``services`` None: all that were started anywhere, and not stopped in good order.
 
     The settings name the database's URL, also that of an embedded one that somebody keeps running.
 

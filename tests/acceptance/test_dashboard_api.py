@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from coordination_program import MES
 from escapement.model import Timeframe
 from escapement.moments import datetime_from_ns
+from escapement.storage import migrate
+from escapement.storage.embedded import embedded_server
 from shown import BARS, FIRST, LAST, MINUTE, SCRIPT, dashboard, fill_embedded
 
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
@@ -185,6 +188,33 @@ def test_kill_and_resume_turn_the_switch_and_are_written_down(served: httpx.Clie
     assert [(each["act"], each["subject"], each["outcome"], each["address"]) for each in newest] == [
         ("resume", "by hand", "done", "127.0.0.1"), ("kill", "a test", "done", "127.0.0.1"),
     ]  # fmt: skip
+
+
+def test_kill_does_not_wait_for_those_who_look(tmp_path: Path) -> None:
+    with embedded_server(tmp_path / "data") as url:
+        asyncio.run(migrate(url))
+        with dashboard(tmp_path, DATABASE_URL=url, ESCAPEMENT_DATABASE__CONNECTIONS="1") as client:
+            asyncio.run(kill_while_all_wait(url, str(client.base_url)))
+
+
+async def kill_while_all_wait(url: str, base: str) -> None:
+    """Stop trading while nothing can be read, and many try."""
+    connection = await asyncpg.connect(url)
+    async with (
+        httpx.AsyncClient(base_url=f"{base}/api/v1", timeout=60) as client,
+        asyncio.TaskGroup() as group,
+        connection.transaction(),
+    ):
+        await connection.execute("LOCK TABLE tracked_series IN ACCESS EXCLUSIVE MODE")
+        looking = [group.create_task(client.get("/contracts")) for _ in range(20)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        async with asyncio.timeout(20):
+            while await connection.fetchval(waiting) < 4:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.05)
+        killed = await client.post("/kill", json={}, timeout=5)
+        assert killed.json() == {"killed": True}
+        assert not any(each.done() for each in looking)
+    await connection.close()
 
 
 def test_small_answers_are_sent_at_once(served: httpx.Client) -> None:

@@ -125,6 +125,15 @@ async def let_in(url: str, *, allowed: bool) -> None:
     await connection.close()
 
 
+async def lock(url: str, table: str, seconds: float) -> None:
+    """Let nobody read a table for a while."""
+    connection = await asyncpg.connect(url)
+    async with connection.transaction():
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        await connection.execute(f"SELECT pg_sleep({seconds})")
+    await connection.close()
+
+
 def elsewhere(work: Coroutine[Any, Any, None]) -> None:
     """Run it in another thread, for in this one Playwright's own loop runs."""
     with ThreadPoolExecutor(1) as threads:
@@ -276,6 +285,21 @@ def test_kill_closes_everything_every_browser_knows_and_resume_lets_it_go_on(des
     assert acts.split()[1:] == ["kill", "resume"]
 
 
+def test_who_is_asked_whether_to_stop_never_resumes_although_another_was_quicker(desk: Desk) -> None:
+    page = desk.page("/why")
+    page.get_by_role("button", name="Kill", exact=True).click()
+    desk.run("kill")
+    state = page.locator(".killswitch .state")
+    expect(state).to_have_text("trading is stopped", timeout=WAIT_MS)
+    expect(page.get_by_role("dialog")).to_contain_text("Stop all trading?")
+    page.get_by_role("dialog").locator("[type=submit]").click()
+    turned = "SELECT count(*) FROM audit_log WHERE act IN ('kill', 'resume') AND at > now() - interval '5 seconds'"
+    until(page, lambda: desk.run("db", "query", turned).split()[-1] == "1")
+    assert "t" in desk.run("db", "query", "SELECT killed FROM kill_switch ORDER BY switch_id DESC LIMIT 1").split()
+    desk.run("resume")
+    expect(state).to_have_text("trading is on", timeout=WAIT_MS)
+
+
 def test_now_shows_what_is_held_how_near_limits_are_and_why(desk: Desk) -> None:
     page = desk.page("/now")
     expect(panel(page, "Account")).to_contain_text("P&L today")
@@ -389,6 +413,18 @@ def test_nobody_gets_in_without_the_password_and_a_viewer_steers_nothing(desk: D
         page.get_by_label("Password").fill(OPERATOR)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("button", name="Kill", exact=True)).to_be_enabled(timeout=WAIT_MS)
+
+
+def test_a_part_of_a_page_that_cannot_be_read_is_told_although_the_rest_can(desk: Desk) -> None:
+    page = desk.page("/")
+    banner = page.locator(".banner")
+    until(page, lambda: count(page, "fills") > 0)
+    expect(banner).to_be_hidden()
+    with ThreadPoolExecutor(1) as threads:
+        locked = threads.submit(asyncio.run, lock(desk.variables["DATABASE_URL"], "fills", seconds=12))
+        expect(banner).to_contain_text("What is shown may be old: it has not been read for 5 s", timeout=WAIT_MS)
+        locked.result()
+    expect(banner).to_be_hidden(timeout=WAIT_MS)
 
 
 def test_a_database_that_is_away_is_told_on_every_page_and_what_it_held_comes_back(desk: Desk) -> None:

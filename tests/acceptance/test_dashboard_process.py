@@ -99,6 +99,8 @@ def test_a_demonstration_goes_on_showing_itself_when_asked_to(tmp_path: Path) ->
         (address,) = re.findall(r"http\S+", f"{said} {other}")
         bars = httpx.get(f"{address}/api/v1/contracts/{MES}/candles", params={"timeframe": "1m"}, timeout=20).json()
         assert len(bars["candles"]) >= 6
+        health = httpx.get(f"{address}/readyz", timeout=20)
+        assert (health.status_code, {each["name"] for each in health.json()["checks"]}) == (200, {"database", "disk"})
         shown.send_signal(signal.SIGINT)
         shown.communicate(timeout=30)
         assert shown.returncode == 0

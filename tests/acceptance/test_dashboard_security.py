@@ -323,6 +323,18 @@ def test_guessing_gets_slower_with_each_wrong_password(folder: Path) -> None:
         assert time.monotonic() - begun > wait_s - 1
 
 
+def test_who_knows_one_password_guesses_the_other_no_faster() -> None:
+    now_s = [1_000.0]
+    delays = Delays(lambda: now_s[0])
+    for _ in range(20):
+        for right in (False, False, True):
+            now_s[0] += delays.wait_s("192.0.2.1")
+            delays.tried("192.0.2.1")
+            if right:
+                delays.succeeded("192.0.2.1")
+    assert now_s[0] - 1_000.0 > 3_600
+
+
 def test_delays_grow_for_each_address_are_bounded_over_all_and_are_forgotten() -> None:
     now_s = [1_000.0]
     delays = Delays(lambda: now_s[0])

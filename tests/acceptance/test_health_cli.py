@@ -21,9 +21,10 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
+from desks import LIVE, desk
 from escapement import wiring_operations
 from escapement.settings import load_settings
-from escapement.storage import migrate
+from escapement.storage import DBHandler, migrate
 from escapement.storage.embedded import embedded_server, revive
 from escapement.web.operations import router
 from escapement.web.server import serve
@@ -220,6 +221,32 @@ def test_run_serves_health_and_metrics_where_a_port_is_set(tmp_path: Path) -> No
             _, err = running.communicate(timeout=30)
         assert running.returncode == 0, err
         assert "/metrics" not in err
+
+
+async def test_execution_is_well_while_another_stands_by_and_not_while_it_hears_nothing_of_its_account(
+    tmp_path: Path, url: str
+) -> None:
+    port = free_port()
+    with (
+        desk(tmp_path, url, **LIVE, ESCAPEMENT_OPERATIONS__PORT=str(port)) as there,
+        program(tmp_path, "run", "--services", "execute,operations", **there.variables) as first,
+    ):
+        await asyncio.to_thread(wait_for, first, "stderr", "execute_started")
+        with program(tmp_path, "run", "--services", "execute", **there.variables) as second:
+            await asyncio.to_thread(wait_for, second, "stderr", "lease_waits")
+            async with aiohttp.ClientSession() as session, await DBHandler.open(url) as database:
+                both = "SELECT count(*) = 2 FROM service_health WHERE service = 'execute' AND state = 'running'"
+                async with asyncio.timeout(30):
+                    while not await database.pool.fetchval(both):  # noqa: ASYNC110 - another process
+                        await asyncio.sleep(0.1)
+                address, venue = f"http://127.0.0.1:{port}", there.variables["ESCAPEMENT_GATEWAY__API_URL"]
+                assert set(await until(session, address, green)) >= {"service execute", "account"}
+                refused = {"kind": "unauthorized_hub", "hub": "user", "count": 4}
+                for fault in (refused, {"kind": "disconnect", "hub": "user"}):
+                    async with session.post(f"{venue}/simulator/fault", json=fault) as response:
+                        assert response.status == 200, await response.text()
+                await until(session, address, red("account"))
+                await until(session, address, green)
 
 
 def test_services_that_have_nothing_to_do_are_left_out_or_told(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -13,14 +14,21 @@ from coordination_program import MES
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
 from escapement.core.aggregation import OHLCBarAggregator
+from escapement.core.execution import OrderNote
+from escapement.core.execution import Role as OrderRole
 from escapement.errors import ConfigurationError, InvalidTimeframe
-from escapement.model import FormingBar, Timeframe
+from escapement.model import Fill, FormingBar, OrderSide, OrderType, Timeframe
+from escapement.moments import datetime_from_ns, ns_from_datetime
+from escapement.ports import ServiceHealth
 from escapement.settings import Settings, load_settings
 from escapement.simulator import Simulator, SimulatorConfig
 from escapement.storage import DBHandler
 from escapement.storage.audit import AuditStore
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
+from escapement.storage.execution import ExecutionStore
+from escapement.storage.health import HealthStore
+from escapement.web.pages.frame import unheard
 from escapement.web.reading import Reading
 from escapement.web.reading.chart import Candle
 from escapement.web.steering import Steering
@@ -28,6 +36,7 @@ from escapement.web.visitor import Forbidden, Role, Visitor
 from shown import BARS, FIRST, fill
 from simulated import tape
 
+PAST = "CON.F.US.MES.H25"
 MINUTE = Timeframe.parse("1m")
 GROWING = FormingBar(MES, MINUTE, FIRST, FIRST + 60 * 10**9, 5_000.0, 5_001.0, 4_999.0, 5_000.5, 7, True, FIRST + 1)  # noqa: FBT003
 
@@ -80,6 +89,34 @@ async def test_everything_there_is_can_be_read(url: str) -> None:
         for refused in (reading.candles(MES, "7x"), reading.candles("a\0b", "1m"), reading.decisions(most=1)):
             with pytest.raises(ConfigurationError):
                 await refused
+
+
+async def test_orders_of_a_replay_end_when_the_position_was_closed_and_not_when_they_were_written_down(
+    url: str,
+) -> None:
+    begun, hour = FIRST + 30 * 60 * 10**9, 3_600 * 10**9
+    async with await DBHandler.open(url) as database:
+        await fill(database)
+        stop = OrderNote(
+            "tag-2", 8, MES, None, OrderRole.STOP, OrderType.STOP, OrderSide.SELL, 1, None, 4_990.25, "cancelled",
+            created_ns=begun,
+        )  # fmt: skip
+        target = OrderNote(
+            "tag-3", 9, MES, None, OrderRole.TARGET, OrderType.LIMIT, OrderSide.SELL, 1, 5_010.25, None, "filled",
+            created_ns=begun,
+        )  # fmt: skip
+        sold = Fill(2, 1, MES, 9, begun + hour, OrderSide.SELL, 1, 5_010.25, Decimal("0.61"), None, voided=False)
+        await ExecutionStore(database).put("paper", [stop, target], [sold])
+        reading = Reading(settings_of(url), database)
+
+        async def shown(from_ns: int) -> dict[str, datetime | None]:
+            found = await reading.marks(MES, datetime_from_ns(from_ns), datetime(2100, 1, 1, tzinfo=UTC))
+            return {each.role: each.until for each in found.orders}
+
+        closed = datetime_from_ns(begun + hour)
+        assert await shown(FIRST) == {"entry": datetime_from_ns(begun), "stop": closed, "target": closed}
+        assert await shown(begun + 10**9) == {"stop": closed, "target": closed}
+        assert await shown(begun + hour + 10**9) == {}
 
 
 async def test_the_growing_bar_is_that_which_is_told_else_that_which_was_saved(url: str) -> None:
@@ -143,6 +180,47 @@ async def test_ingestion_tells_of_bars_while_they_grow(url: str) -> None:
             await running
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_feed_that_nobody_hears_any_more_falls_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(environ={}, contracts=[MES], database={"url": url})
+    heard = datetime.now(UTC).replace(microsecond=0)
+    wednesday = (heard + timedelta(days=14 - heard.weekday() + 2)).replace(hour=15)  # when MES trades
+    monkeypatch.setattr("escapement.web.reading.data.market_now_ns", lambda *_: ns_from_datetime(wednesday))
+    contracts = {"contracts": {MES: {"open": True, "silent_s": 0.1}}}
+    ingest = ServiceHealth("ingest", "running", FIRST, 0, "", report={"feed": contracts})
+    async with await DBHandler.open(url) as database:
+        await database.save_state(f"ingest {MES}", {"seen": {MES: ns_from_datetime(heard)}})
+        reading = Reading(settings, database)
+        await database.save_state(f"ingest {PAST}", {"seen": {PAST: ns_from_datetime(heard)}})
+        past = "UPDATE stage_states SET saved_at = now() - interval '1 hour' WHERE name = $1"
+        await database.pool.execute(past, f"ingest {PAST}")
+        shown, rolled = await reading.feed()
+        assert (rolled.contract_id, rolled.is_open, rolled.is_deaf) == (PAST, True, False)
+        assert (shown.is_open, shown.behind_s) == (True, (wednesday - heard).total_seconds())
+        assert unheard([shown]) == f"{MES} was heard to {heard:%H:%M:%S} UTC last; see System"
+        await HealthStore(database).put("here:1", [ingest])  # the market is quiet, and somebody listens
+        shown = (await reading.feed())[0]
+        assert shown.behind_s is not None
+        assert shown.behind_s < 60
+        assert unheard([shown]) == ""
+
+
+async def test_what_nobody_closed_after_a_kill_is_told(url: str) -> None:
+    operator = Visitor(Role.OPERATOR, "192.0.2.1")
+    async with await DBHandler.open(url) as database:
+        await fill(database)
+        steering = Steering(database)
+        await steering.kill(operator, "")
+        assert [(each.account, each.contract_id, each.net) for each in await steering.left_open(0)] == [
+            ("paper", MES, 1)
+        ]
+        await steering.resume(operator, "")
+        assert await steering.left_open(60) == []
+        await steering.kill(operator, "")
+        closing = asyncio.create_task(steering.left_open(60))
+        await database.pool.execute("UPDATE positions SET net = 0")
+        assert await closing == []
 
 
 async def test_acts_are_written_down_also_those_that_are_refused(url: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,8 +18,9 @@ import pytest
 from escapement import wiring, wiring_operations
 from escapement.model import Bar, Timeframe
 from escapement.moments import ns_from_datetime
+from escapement.ports import Event
 from escapement.services.announce import KINDS
-from escapement.services.notify import Notifier
+from escapement.services.notify import Notifier, NotifyParams
 from escapement.settings import Settings, load_settings
 from escapement.storage import DBHandler
 from escapement.storage.notifications import NotificationStore
@@ -128,6 +131,49 @@ async def test_a_disconnect_is_told_once_when_it_lasts_and_not_when_it_is_short(
             last = await decide(connection, 1)
             await until(lambda: last in phone.ids)
     assert phone.titles() == ["feed is disconnected: C2, C3", f"enter long {MES} at 5700.25"]
+
+
+async def test_prices_are_told_to_the_last_digit(url: str, connection: asyncpg.Connection[Any]) -> None:
+    async with sink() as phone, telling(settings_for(url, {"phone": phone})):
+        await connection.execute(
+            "INSERT INTO fills (account, fill_id, contract_id, order_id, at, side, size, price, fees, voided) "
+            "VALUES ('paper', 1, 'CON.F.US.ENQ.M25', 1, now(), 'sell', 2, 21345.75, 0.61, false)"
+        )
+        await until(lambda: phone.messages)
+    assert phone.titles() == ["sold 2 CON.F.US.ENQ.M25 at 21345.75"]
+
+
+async def test_what_a_channel_always_refuses_holds_up_nothing_else(
+    url: str, connection: asyncpg.Connection[Any]
+) -> None:
+    async with sink() as phone:
+        phone.refuses = "lunch"
+        async with telling(settings_for(url, {"phone": phone})):
+            await connection.execute("INSERT INTO kill_switch (killed, reason, by) VALUES (true, 'lunch', 'trader')")
+            await eventually(lambda: connection.fetchval("SELECT attempts FROM notification_deliveries"))
+            later = await decide(connection, 1)
+            await until(lambda: later in phone.ids)
+        assert len(phone.messages) == 1
+
+
+async def test_a_picture_that_cannot_be_drawn_stops_nobody(
+    url: str, connection: asyncpg.Connection[Any], tmp_path: Path
+) -> None:
+    @asynccontextmanager
+    async def full(_: Event) -> AsyncIterator[Path | str | None]:
+        yield tempfile.mkdtemp(dir=tmp_path / "a disk that is gone")
+
+    async with sink() as phone, await DBHandler.open(url) as database:
+        settings = settings_for(url, {"phone": phone})
+        store, params = NotificationStore(database), NotifyParams(0.1)
+        notifier = Notifier(store, wiring_operations.postmen(settings), settings.notify.channels_of, full, params)
+        running = asyncio.create_task(notifier.run())
+        await eventually(lambda: database.load_state("notify"))
+        await decide(connection, 1)
+        await until(lambda: phone.messages or running.done())
+        notifier.stop()
+        await running
+    assert "No picture: FileNotFoundError" in phone.messages[0]["message"]
 
 
 async def test_each_kind_goes_where_it_shall(url: str, connection: asyncpg.Connection[Any]) -> None:
@@ -258,9 +304,15 @@ async def test_the_summary_of_a_day_has_a_picture_where_one_can_be_drawn(
                 "voided) VALUES ('paper', $1, $2, 1, $3, $4, 1, 5701, 0.61, $5, false)",
                 number, MES, now, side, profit,
             )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO risk_checks (account, decision_id, contract_id, at, size, approved, code, words, checks) "
+            "SELECT 'paper', 'd', $1, $2, 1, false, code, 'why', '[]' FROM unnest('{already_held,daily_loss}'::text[]) "
+            "AS code", MES, now,
+        )  # fmt: skip
         await happen(connection)
         await until(lambda: phone.messages)
         (message,) = phone.messages
+    assert " 1 entries refused" in message["message"]
     assert "2 fills, net +23.78" in message["message"]
     assert ("No picture: matplotlib.figure draws" in message["message"]) == (not extra)
     pictures = [base64.b64decode(each["base64"]) for each in message["attachments"]]

@@ -6,14 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import cast
 
 import pytest
 
-from escapement.errors import InvalidInput, StorageUnavailable
+from escapement.errors import InvalidInput, StorageError, StorageUnavailable
+from escapement.storage.doorbell import Doorbell
 from escapement.web.backtests import RunKind
-from escapement.web.pages.live import Topic
+from escapement.web.pages.live import Hub, Topic
 from escapement.web.pages.login import login_page
+from escapement.web.pages.now import account_figures
 from escapement.web.pages.runform import wish_of
+from escapement.web.reading.now import AccountNow, DeadlineNow, Killed, Now
 
 
 @dataclass
@@ -103,6 +109,84 @@ async def test_a_database_that_is_away_is_told_once_and_so_is_its_coming_back() 
         assert faults == ["the database does not answer", ""]
 
 
+async def test_who_comes_while_the_database_is_away_is_told_that_what_he_sees_is_old() -> None:
+    stored = Stored()
+    async with topic_of(stored.read, poll_s=0.01) as topic:
+        early: list[str] = []
+        topic.follow(lambda _: None, early.append)
+        await until(lambda: stored.reads)
+        stored.away = True
+        await until(lambda: early)
+        assert await topic.latest() == 1
+        late: list[str] = []
+        topic.follow(lambda _: None, late.append)
+        assert late == early == ["the database does not answer"]
+
+
+async def test_a_database_that_hangs_is_told_before_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("escapement.web.pages.live._SLOW_S", 0.05)
+    answers = asyncio.Event()
+
+    async def read() -> int:
+        await answers.wait()
+        return 1
+
+    async with topic_of(read) as topic:
+        told: list[int] = []
+        faults: list[str] = []
+        topic.follow(told.append, faults.append)
+        await until(lambda: faults == ["it has not been read for 0.05 s"])
+        answers.set()
+        await until(lambda: told == [1])
+        assert faults[1:] == [""]
+
+
+async def test_who_follows_first_is_told_what_was_read_before_and_has_not_changed() -> None:
+    stored = Stored()
+    async with topic_of(stored.read) as topic:
+        assert await topic.latest() == 1
+        told: list[int] = []
+        topic.follow(told.append)
+        await until(lambda: told == [1])
+
+
+async def test_what_nobody_expected_is_told_and_looked_at_again() -> None:
+    spoilt = True
+
+    async def read() -> int:
+        return 1 // (not spoilt)
+
+    async with topic_of(read, poll_s=0.01) as topic:
+        told: list[int] = []
+        faults: list[str] = []
+        topic.follow(told.append, faults.append)
+        await until(lambda: faults)
+        assert faults == ["it cannot be read; the dashboard's log says why"]
+        spoilt = False
+        await until(lambda: told == [1])
+        assert faults[1:] == [""]
+
+
+async def test_bells_are_heard_again_after_the_database_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("escapement.web.pages.live._RETRY_S", 0.01)
+    calls = []
+
+    class Bell:
+        async def listen(self, hear: Callable[[str, str], None]) -> None:
+            calls.append(hear)
+            if len(calls) == 1:
+                raise StorageError("the database refused")
+            hear("bell", "")
+            await asyncio.Event().wait()
+
+    stored, hub = Stored(), Hub(cast("Doorbell", Bell()))
+    told: list[int] = []
+    hub.topic("stored", stored.read, frozenset({"bell"}), 60.0).follow(told.append)
+    await until(lambda: len(calls) == 2)
+    assert stored.reads
+    await hub.aclose()
+
+
 async def test_a_page_that_fails_does_not_silence_the_others() -> None:
     stored = Stored()
     async with topic_of(stored.read) as topic:
@@ -143,3 +227,15 @@ def test_the_log_in_page_shows_words_and_target_as_text() -> None:
     assert "<script>" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize(("age_s", "is_open", "told"), [(5, True, False), (61, True, True), (61, False, False)])
+def test_equity_that_execution_no_longer_writes_is_called_old(age_s: float, *, is_open: bool, told: bool) -> None:
+    at, nothing = datetime(2025, 3, 17, 15, tzinfo=UTC), Decimal(0)
+    account = AccountNow(
+        "paper", "paper", at.date(), nothing, nothing, nothing, nothing, nothing, "", None,
+        at - timedelta(seconds=age_s),
+    )  # fmt: skip
+    deadline = DeadlineNow("MES", at.date(), is_open, at, at, None, None)
+    now = Now(at, Killed(killed=False, reason="", by="", at=None), account, (), (), (deadline,), (), (), ())
+    assert any("old" in str(each["label"]) for each in account_figures(now, at)) == told

@@ -39,6 +39,20 @@ def test_each_log_in_ends_for_itself() -> None:
     assert sessions.read(second) is not None
 
 
+def test_who_logged_out_stays_out_when_the_dashboard_starts_again(tmp_path: Path) -> None:
+    file = tmp_path / "ended"
+    sessions = Sessions(b"key", 2, file)
+    first, second = sessions.begin(Role.OPERATOR), sessions.begin(Role.OPERATOR)
+    ended = sessions.read(first)
+    assert ended is not None
+    sessions.end(ended.number, ended.until_s)
+    again = Sessions(b"key", 2, file)
+    assert again.read(first) is None
+    assert again.read(second) is not None
+    file.write_bytes(b"[spoilt")
+    assert Sessions(b"key", 2, file).read(second) is not None
+
+
 def test_a_visitor_may_steer_until_his_log_in_is_over() -> None:
     assert Visitor(Role.OPERATOR, "192.0.2.1").may_steer
     assert not Visitor(Role.OPERATOR, "192.0.2.1", until_s=time.time() - 1, session="x").may_steer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escapement.ports import ServiceHealth
-from escapement.services.readiness import database_check, disk_checks, feed_checks, service_checks
+from escapement.services.readiness import account_checks, database_check, disk_checks, feed_checks, service_checks
 
 ALIVE_S, STALE_S = 15.0, 90.0
 
@@ -45,6 +45,23 @@ def test_a_service_is_well_when_every_living_process_that_has_it_runs_it(
 
 
 @pytest.mark.parametrize(
+    ("found", "value"),
+    [
+        ([], "none runs"),
+        ([heard("stopped", silent_s=9_999)], "none runs"),
+        ([heard()], "running"),
+        ([heard(silent_s=99)], "silent for 99 s"),
+        ([heard("failed", error="no network")], "failed: no network"),
+    ],
+)
+def test_who_expects_nothing_by_name_expects_what_was_started_and_not_stopped(
+    found: list[ServiceHealth], value: str
+) -> None:
+    (check,) = service_checks(found, None, ALIVE_S)
+    assert (check.value, check.ok) == (value, value == "running")
+
+
+@pytest.mark.parametrize(
     ("told", "age_s", "feed_ok", "data_ok"),
     [
         (feed(), 1.0, True, True),
@@ -66,6 +83,21 @@ def test_the_feed_has_to_be_connected_and_fresh_in_session_only(
 def test_the_last_word_of_a_process_that_is_gone_says_nothing_of_the_feed() -> None:
     assert list(feed_checks([heard(silent_s=99, feed=feed(silent_s=1))], ALIVE_S, STALE_S)) == []
     assert list(feed_checks([heard()], ALIVE_S, STALE_S)) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "is_open", "silent_s", "said"),
+    [
+        (True, True, 1.0, [True]), (False, True, 1.0, [False]), (False, False, 1.0, [True]), (False, True, 99.0, []),
+    ],
+)  # fmt: skip
+def test_execution_has_to_hear_of_its_account_in_session_only(
+    silent_s: float, said: list[bool], *, current: bool, is_open: bool
+) -> None:
+    told = {"current": current, "open": is_open}
+    checks = list(account_checks([heard(silent_s=silent_s, account=told), heard()], ALIVE_S))
+    assert [each.ok for each in checks] == said
+    assert all(bool(each.remedy) != each.ok for each in checks)
 
 
 def test_a_schema_of_another_version_names_the_command() -> None:

@@ -92,7 +92,7 @@ async def _trade(
 ) -> None:
     async with wiring_execution.execution(settings, database, mode, leases) as service:
         log.info("execute_started", mode=mode, account=service.deal.account)
-        with reports.during(lambda: asdict(service.statistics())):
+        with reports.during(service.report):
             if not stopping.is_set():
                 await run_until(stopping, service.stop, service.run())
         log.info("execute_stopped", **asdict(service.statistics()))

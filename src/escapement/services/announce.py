@@ -63,7 +63,7 @@ def _decision(details: _Details) -> str:
 
 def _fill_in_short(details: _Details) -> str:
     verb = "bought" if details["side"] == "buy" else "sold"
-    return f"{verb} {details['size']} {details['contract']} at {details['price']:g}"
+    return f"{verb} {details['size']} {details['contract']} at {details['price']:.15g}"
 
 
 def _fill(details: _Details) -> str:
@@ -109,7 +109,7 @@ def _moment(iso: str | None) -> str:
 
 
 _HEADLINES: dict[str, Callable[[_Details], str]] = {
-    "decision": lambda each: f"{each['action'].replace('_', ' ')} {each['contract']} at {each['price']:g}",
+    "decision": lambda each: f"{each['action'].replace('_', ' ')} {each['contract']} at {each['price']:.15g}",
     "fill": _fill_in_short,
     "refusal": lambda each: f"refused: {each['code']} {each.get('contract', '')}",
     "gap_opened": lambda each: f"gap opened: {each['cause']} {_contracts(each)}",

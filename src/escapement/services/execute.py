@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Protocol
@@ -165,6 +165,14 @@ class Execution:
     def statistics(self) -> ExecuteStatistics:
         """Return the counts so far."""
         return ExecuteStatistics(**self._counts)
+
+    def report(self) -> dict[str, object]:
+        """Return the counts so far and how the account is heard, as plain JSON data.
+
+        ``current``: all that happened to it is known; ``open``: whether some contract trades now.
+        """
+        is_open = any(map(self.deal.dealer.session, self._heard))
+        return {**asdict(self.statistics()), "account": {"current": self.deal.is_current, "open": is_open}}
 
     def blocked_before(self, reason: str, until_ns: int | None) -> None:
         """Go on with what stopped trading before this program ran."""

@@ -17,7 +17,14 @@ from escapement.errors import EscapementError
 from escapement.ports import Check, Measured, ServiceHealth, StageLags
 from escapement.services.lags import BOUNDS_S
 from escapement.services.metrics import Metrics
-from escapement.services.readiness import database_away, database_check, disk_checks, feed_checks, service_checks
+from escapement.services.readiness import (
+    account_checks,
+    database_away,
+    database_check,
+    disk_checks,
+    feed_checks,
+    service_checks,
+)
 
 T = TypeVar("T")
 # How often it looks at most, however often it is asked.
@@ -64,12 +71,13 @@ class Ledger(Protocol):
 class LookoutParams:
     """What counts as well.
 
-    ``services``: those that have to run; a process is alive that spoke ``alive_s`` seconds ago at most. In a session
-    something has to come, or be confirmed to be nothing, every ``stale_s`` seconds. In ``directories`` at least
-    ``least_free_bytes`` have to be free. The database has to answer within ``answer_s`` seconds.
+    ``services``: those that have to run, None for all that were started anywhere; a process is alive that spoke
+    ``alive_s`` seconds ago at most. In a session something has to come, or be confirmed to be nothing, every
+    ``stale_s`` seconds. In ``directories`` at least ``least_free_bytes`` have to be free. The database has to answer
+    within ``answer_s`` seconds.
     """
 
-    services: Sequence[str]
+    services: Sequence[str] | None
     directories: Sequence[Path]
     alive_s: float
     stale_s: float = 90.0
@@ -159,7 +167,8 @@ class Lookout:
             return [schema]
         heard = await ledger.services(params.alive_s)
         services = service_checks(heard, params.services, params.alive_s)
-        return [schema, *services, *feed_checks(heard, params.alive_s, params.stale_s)]
+        feeds = feed_checks(heard, params.alive_s, params.stale_s)
+        return [schema, *services, *feeds, *account_checks(heard, params.alive_s)]
 
     async def _count(self, ledger: Ledger) -> None:
         until = await ledger.settled()

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -164,6 +164,7 @@ class _Channel:
         self._counts = counts
         self._sent_s: deque[float] = deque(maxlen=params.messages_per_minute)
         self._pause_s = 0.0
+        self._unsettled: tuple[list[str], str, str] | None = None
         self.rung = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -183,6 +184,7 @@ class _Channel:
     async def _step(self, stopping: asyncio.Event) -> bool:
         """Send the next message; return whether there may be more."""
         name = self._sender.name
+        await self._settle()
         given_up = await self._outbox.give_up(name, self._params.give_up_s)
         if given_up:
             log.error("notifications_given_up", channel=name, count=given_up)
@@ -194,7 +196,8 @@ class _Channel:
             return False
         error = await self._send(events)
         state = "waiting" if error else "sent" if len(events) == 1 else "summarised"
-        await self._outbox.settle(name, [event.event_id for event in events], state, error)
+        self._unsettled = [event.event_id for event in events], state, error
+        await self._settle()
         self._counts["failed" if error else state] += 1
         if error:
             if not self._pause_s:  # once, not at every try
@@ -205,6 +208,12 @@ class _Channel:
             self._pause_s = 0.0
             self._sent_s.append(time.monotonic())
         return True
+
+    async def _settle(self) -> None:
+        """Say what came of what was sent last, also where the database was away when it came."""
+        if self._unsettled is not None:
+            await self._outbox.settle(self._sender.name, *self._unsettled)
+            self._unsettled = None
 
     async def _wait_for_leave(self, stopping: asyncio.Event) -> bool:
         """Wait until one more message is within the limit; return whether that took time."""
@@ -220,7 +229,12 @@ class _Channel:
         if len(events) > 1:
             return await self._sender.send(digest_of(events))
         message = message_of(events[0])
-        async with self._picture(events[0]) as picture:
+        async with AsyncExitStack() as stack:
+            try:
+                picture = await stack.enter_async_context(self._picture(events[0]))
+            except Exception as error:  # a full disk, whatever draws: the words are what matters
+                log.exception("picture_failed", event_id=events[0].event_id)
+                picture = f"{type(error).__name__}."
             if isinstance(picture, str):
                 return await self._sender.send(replace(message, text=f"{message.text}\nNo picture: {picture}"))
             return await self._sender.send(message, picture)

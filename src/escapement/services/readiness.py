@@ -9,7 +9,7 @@ from pathlib import Path
 
 from escapement.ports import Check, ServiceHealth
 
-_UP = "running"
+_UP, _STOPPED = "running", "stopped"
 _RECONNECT = (
     "it reconnects by itself; when it does not, check the network and the firm's status page, then run "
     "escapement gateway login"
@@ -32,8 +32,15 @@ def database_away(reason: str) -> Check:
     )
 
 
-def service_checks(heard: Sequence[ServiceHealth], expected: Sequence[str], alive_s: float) -> Iterator[Check]:
-    """Check that each expected service runs in a process that spoke within ``alive_s`` seconds."""
+def service_checks(heard: Sequence[ServiceHealth], expected: Sequence[str] | None, alive_s: float) -> Iterator[Check]:
+    """Check that each expected service runs in a process that spoke within ``alive_s`` seconds.
+
+    ``expected`` None: all that were started anywhere and not stopped in good order; there has to be one.
+    """
+    if expected is None:
+        expected = list(dict.fromkeys(each.service for each in heard if each.state != _STOPPED))
+        if not expected:
+            yield Check("services", ok=False, value="none runs", remedy="start escapement run")
     for name in expected:
         own = [each for each in heard if each.service == name]
         well = [each for each in own if each.state == _UP and each.silent_s < alive_s]
@@ -81,6 +88,18 @@ def feed_checks(heard: Sequence[ServiceHealth], alive_s: float, stale_s: float) 
             yield Check("data", ok=False, value=value, remedy=remedy)
         else:
             yield Check("data", ok=True, value=f"at most {max(ages.values()):.1f} s old" if ages else "out of session")
+
+
+def account_checks(heard: Sequence[ServiceHealth], alive_s: float) -> Iterator[Check]:
+    """Check that execution knows all that happens to its account while a contract trades: else it opens nothing."""
+    for each in heard:
+        account = each.report.get("account")
+        if not isinstance(account, Mapping) or each.silent_s >= alive_s:
+            continue
+        if account["current"] or not account["open"]:
+            yield Check("account", ok=True, value="heard" if account["current"] else "not heard, out of session")
+        else:
+            yield Check("account", ok=False, value="cut off from what happens to it", remedy=_RECONNECT)
 
 
 def disk_checks(directories: Sequence[Path], least_bytes: int) -> list[Check]:

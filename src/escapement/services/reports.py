@@ -9,7 +9,7 @@ from typing import Any, Final
 from escapement.services.supervise import Ready, unheard
 
 # How things are now, not how often something happened: no part of what has ended.
-_NOW: Final = {"bars_waiting", "gaps_open", "feed"}
+_NOW: Final = {"bars_waiting", "gaps_open", "feed", "account"}
 
 
 class Reports:

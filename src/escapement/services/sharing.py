@@ -221,7 +221,7 @@ async def hold(
 ) -> bool:
     """Wait until a lease is ours; return False when ``stopping`` was set before.
 
-    ``stands_by`` is called when another process holds it.
+    ``stands_by`` is called whenever another process holds it.
 
     Raises:
         StorageError: the database refused for good.

@@ -28,22 +28,24 @@ from escapement.web.security.sessions import Sessions
 from escapement.web.steering import Steering
 
 
-def make_parts(settings: Settings, database: DBHandler, sessions: Sessions) -> Parts:
-    """Return what pages and API are made of."""
-    steering = Steering(database, sessions.has_ended)
+def make_parts(settings: Settings, database: DBHandler, acts: DBHandler, sessions: Sessions) -> Parts:
+    """Return what pages and API are made of; ``acts`` is the same database, for what is done and not looked at."""
+    steering = Steering(acts, sessions.has_ended)
     bells = tuple(dict.fromkeys([*pages.BELLS, FORMING]))
     return Parts(Reading(settings, database), steering, Backtests(settings, steering), Doorbell(database, bells))
 
 
 def create_app(
     settings: Settings,
-    database: DBHandler,
+    acts: DBHandler,
     parts: Parts,
     sessions: Sessions,
     operations: APIRouter,
     ready: Callable[[], None],
 ) -> FastAPI:
     """Return the application: API, pages, log-in, what ``operations`` answers, and the gate before all of them.
+
+    ``acts`` is the database that what is done is written to.
 
     NiceGUI's pages belong to the process, so that this can be called once in each.
 
@@ -56,7 +58,7 @@ def create_app(
         ready()
         yield
 
-    chosen, audit = settings.dashboard, AuditStore(database)
+    chosen, audit = settings.dashboard, AuditStore(acts)
     passwords = Passwords(chosen)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.include_router(LogIn(passwords, sessions, audit).router())

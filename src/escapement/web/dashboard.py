@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvicorn
@@ -23,11 +23,16 @@ log = structlog.get_logger(service="dashboard")
 _GRACE_S = 3
 # The doorbells of pages and readings, and a few calls at once besides what the settings say.
 _CONNECTIONS = 4
+_FOR_ACTS = 2
 _MOST_AT_ONCE = 500  # requests and web sockets; beyond that the answer is 503
 
 
-async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, stopping: asyncio.Event, ready: Callable[[str], None], services: Sequence[str] | None = None
+) -> None:
     """Serve until ``stopping``; call ``ready`` with the address once requests are answered.
+
+    ``services``: what has to run for the program to be ready; None for all that were started anywhere.
 
     Raises:
         EscapementError: the database, the address or a setting stands in the way.
@@ -37,13 +42,15 @@ async def serve(settings: Settings, stopping: asyncio.Event, ready: Callable[[st
         async with (
             wiring.located(settings) as own,
             wiring.database(own, more_connections=_CONNECTIONS) as database,
-            wiring_operations.lookout(own, settings.services()) as lookout,
+            wiring.database(_for_acts(own)) as acts,
+            wiring_operations.lookout(own, services) as lookout,
         ):
             chosen, address = settings.dashboard, address_of(listening)
-            sessions = Sessions(signing_key(chosen, settings.data_dir), chosen.session_hours)
-            parts = make_parts(settings, database, sessions)
+            key = signing_key(chosen, settings.data_dir)
+            sessions = Sessions(key, chosen.session_hours, settings.data_dir / "dashboard.ended")
+            parts = make_parts(settings, database, acts, sessions)
             await parts.reading.prepare()
-            app = create_app(settings, database, parts, sessions, router(lookout), lambda: ready(address))
+            app = create_app(settings, acts, parts, sessions, router(lookout), lambda: ready(address))
             server = Server(_config(chosen, app))
             beside = [
                 asyncio.create_task(parts.reading.listen(parts.doorbell), name="forming"),
@@ -68,6 +75,12 @@ def _config(chosen: DashboardSettings, app: object) -> uvicorn.Config:
         proxy_headers=bool(chosen.proxies), forwarded_allow_ips=list(chosen.proxies), ws_max_size=1_048_576,
         timeout_graceful_shutdown=_GRACE_S, limit_concurrency=_MOST_AT_ONCE, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
+
+
+def _for_acts(settings: Settings) -> Settings:
+    """Return settings of a few connections of their own: who stops all trading waits for nobody who looks at charts."""
+    few = settings.database.model_copy(update={"connections": _FOR_ACTS})
+    return settings.model_copy(update={"database": few})
 
 
 async def _stop(server: uvicorn.Server, stopping: asyncio.Event) -> None:

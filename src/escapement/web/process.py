@@ -114,5 +114,5 @@ async def _serve(settings: Settings, theirs: Connection) -> None:
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_reader(theirs.fileno(), stopping.set)  # nothing is ever sent there: it is closed
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    await serve(settings, stopping, lambda address: theirs.send((_ADDRESS, address)))
+    await serve(settings, stopping, lambda address: theirs.send((_ADDRESS, address)), settings.services())
     loop.remove_reader(theirs.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ _SUMMARY, _TABLE, _RESULTS = "summary.json", "table.csv", "results.jsonl"
 _ALIVE: Final = (RunState.WAITING, RunState.RUNNING)
 _MOST_LOG: Final = 20_000
 _MOST_POINTS: Final = 5_000
+# Tells this process from one before it: in a container each has the same number.
+_RUN: Final = secrets.token_hex(8)
 
 
 def is_name(name: str) -> bool:
@@ -95,7 +98,7 @@ class RunFolder:
 
     def _write(self, note: Mapping[str, Any]) -> None:
         temporary = self.path / f"{_NOTE}.new"
-        temporary.write_bytes(orjson.dumps({**note, "owner": os.getpid()}, option=orjson.OPT_INDENT_2))
+        temporary.write_bytes(orjson.dumps({**note, "owner": [os.getpid(), _RUN]}, option=orjson.OPT_INDENT_2))
         temporary.replace(self.path / _NOTE)
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -166,4 +169,8 @@ def _number(text: str | None) -> float | str | None:
 
 
 def _is_alive(owner: object) -> bool:
-    return isinstance(owner, int) and (owner == os.getpid() or psutil.pid_exists(owner))
+    match owner:
+        case [int(process), str(run)]:
+            return run == _RUN if process == os.getpid() else psutil.pid_exists(process)
+        case _:
+            return False

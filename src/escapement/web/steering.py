@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
+from typing import Final
 
+from escapement.core.execution import HoldingNote
 from escapement.storage import DBHandler
 from escapement.storage.audit import AuditStore
 from escapement.storage.execution import ExecutionStore
 from escapement.web.visitor import Forbidden, Visitor
+
+_LOOK_S: Final = 0.5
 
 
 class Steering:
@@ -33,6 +39,17 @@ class Steering:
         # Written down first: trading must not go on without a trace, while stopping it must not wait for one.
         await self._audit.put(str(visitor.role), visitor.address, "resume", reason, done=True)
         await self._turn(visitor, reason, killed=False)
+
+    async def left_open(self, wait_s: float) -> list[HoldingNote]:
+        """Return what is still held so many seconds after ``kill``; nothing where trading goes on by then."""
+        until_s = time.monotonic() + wait_s
+        while left := [each for each in await self._execution.positions() if each.net]:
+            if not (await self._execution.kill_switch()).killed:
+                return []
+            if time.monotonic() >= until_s:
+                return left
+            await asyncio.sleep(_LOOK_S)
+        return []
 
     async def allow(self, visitor: Visitor, act: str, subject: str) -> None:
         """Let an act pass, or write down that it was refused.

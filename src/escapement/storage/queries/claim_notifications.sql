@@ -1,11 +1,12 @@
--- Take the oldest events that wait on a channel, or whose sender is gone, to send them now.
+-- Take the oldest events that wait on a channel, or whose sender is gone, to send them now. What failed three times comes
+-- after the others, for it may be what the channel takes offence at.
 -- $1 channel $2 how many at most $3 seconds until whoever takes them counts as gone
 WITH taken AS (
     SELECT delivery.event_id
     FROM notification_deliveries AS delivery JOIN notifications AS event USING (event_id)
     WHERE delivery.channel = $1
       AND (delivery.state = 'waiting' OR (delivery.state = 'sending' AND delivery.claimed_until < clock_timestamp()))
-    ORDER BY event.noted_at, event.at, event.event_id
+    ORDER BY delivery.attempts >= 3, event.noted_at, event.at, event.event_id
     LIMIT $2
     FOR UPDATE OF delivery SKIP LOCKED
 ),

@@ -3,7 +3,8 @@
 SELECT (SELECT count(*) FROM detected_signals WHERE known_at > $2 AND known_at <= $3 AND superseded_at IS NULL)
            AS signals,
        (SELECT count(*) FROM decisions WHERE known_at > $2 AND known_at <= $3) AS decisions,
-       (SELECT count(*) FROM risk_checks WHERE at > $2 AND at <= $3 AND NOT approved) AS refusals,
+       (SELECT count(*) FROM risk_checks WHERE at > $2 AND at <= $3 AND NOT approved AND code <> 'already_held')
+           AS refusals,  -- that a position is held already is no limit
        (SELECT count(*) FROM data_gaps WHERE begins_at < $3 AND (ends_at > $2 OR ends_at IS NULL)) AS gaps,
        (SELECT count(*) FROM data_gaps
         WHERE begins_at < $3 AND (ends_at > $2 OR ends_at IS NULL) AND state = 'open') AS gaps_open,

@@ -69,7 +69,7 @@ class _Chart:
     """The chart of one browser."""
 
     def __init__(self, page: Page, known: Sequence[KnownContract], series: Series, opening: Plain) -> None:
-        self._site = page.site
+        self._page, self._site = page, page.site
         self._known = known
         self._series = series
         self._first: int | None = opening["first"]
@@ -141,7 +141,8 @@ class _Chart:
 
         bells = frozenset({f"detected_signals {series.name}", f"decisions {contract_id}", "kill_switch"})
         marks = topic(("marks", series), newest_marks, bells, _MARKS_POLL_S)
-        self._leave = [tail.follow(self._move), growing.follow(self._grow), marks.follow(self._mark)]
+        watch = self._page.watch
+        self._leave = [watch(tail, self._move), watch(growing, self._grow), watch(marks, self._mark)]
 
     def _unfollow(self) -> None:
         for leave in self._leave:

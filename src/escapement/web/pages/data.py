@@ -139,7 +139,7 @@ class _Sessions:
             frozenset(),
             _SESSIONS_POLL_S,
         )
-        self._leave.append(topic.follow(lambda found: calendar.show([_square(each) for each in found])))
+        self._leave.append(self._page.watch(topic, lambda found: calendar.show([_square(each) for each in found])))
 
     async def _explain(self, contract_id: str, day: str) -> None:
         reading, wanted = self._page.site.parts.reading, self._wanted

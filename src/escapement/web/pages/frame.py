@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -15,6 +16,7 @@ from escapement.errors import EscapementError
 from escapement.web.pages.components import STATIC, KillSwitch, Preferences, ms
 from escapement.web.pages.live import Hub, Topic
 from escapement.web.parts import Parts
+from escapement.web.reading.data import FeedShown
 from escapement.web.reading.now import Now
 from escapement.web.visitor import Visitor, visitor_of
 
@@ -24,7 +26,8 @@ PAGES: Final = {
 ICON: Final = STATIC / "favicon.svg"
 # The exchanges of the contracts that the gateway offers keep Chicago's time.
 EXCHANGE_ZONE: Final = "America/Chicago"
-_NOW_POLL_S = 1.5
+_NOW_POLL_S, _FEED_POLL_S = 1.5, 10.0
+_PATIENCE_S = 15.0  # with what closes everything, before somebody is told that nothing does
 # Set before anything is drawn, so that no page flashes in the other colours.
 _HEAD = f"""
 <script>
@@ -51,6 +54,39 @@ class Site:
         bells = frozenset({"decisions", "kill_switch"})
         return self.hub.topic("now", self.parts.reading.now, bells, _NOW_POLL_S)
 
+    def feed(self) -> Topic[Sequence[FeedShown]]:
+        """Return how far each contract was heard, as all pages see it."""
+        return self.hub.topic("feed of all", self.parts.reading.feed, frozenset(), _FEED_POLL_S)
+
+
+class Banner:
+    """Says that what a page shows may be old, for as long as something of it cannot be read."""
+
+    def __init__(self) -> None:
+        self._faults: dict[object, str] = {}
+        self._shown = ""
+        self._element: ui.element | None = None
+
+    def place(self) -> None:
+        """Put it where the page is being built."""
+        self._element = html.div(role="alert").classes("banner")
+        self._element.set_visibility(False)
+
+    def tell(self, topic: object, words: str) -> None:
+        """Say why a topic cannot be read; an empty text when it can be again."""
+        self._faults = {each: fault for each, fault in self._faults.items() if each != topic}
+        if words:
+            self._faults[topic] = words
+        if self._element is None or self._element.is_deleted:
+            return
+        fault = next(iter(self._faults.values()), "")
+        if fault == self._shown:
+            return
+        self._shown = fault
+        self._element._text = f"What is shown may be old: {fault}" if fault else ""  # noqa: SLF001 - as labels of NiceGUI do
+        self._element.set_visibility(bool(fault))
+        self._element.update()
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -58,12 +94,21 @@ class Page:
 
     site: Site
     visitor: Visitor
+    banner: Banner
 
-    def follow(
-        self, topic: Topic[_Shown], tell: Callable[[_Shown], None], fail: Callable[[str], None] | None = None
-    ) -> None:
+    def follow(self, topic: Topic[_Shown], tell: Callable[[_Shown], None]) -> None:
         """Show a topic for as long as the browser is there."""
-        ui.context.client.on_delete(topic.follow(tell, fail))
+        ui.context.client.on_delete(self.watch(topic, tell))
+
+    def watch(self, topic: Topic[_Shown], tell: Callable[[_Shown], None]) -> Callable[[], None]:
+        """Show a topic until what is returned is called."""
+        leave = topic.follow(tell, partial(self.banner.tell, topic))
+
+        def end() -> None:
+            leave()
+            self.banner.tell(topic, "")
+
+        return end
 
 
 def tell(words: str) -> None:
@@ -84,7 +129,7 @@ async def attempt(act: Callable[[], Any]) -> bool:
 @contextmanager
 def framed(site: Site, request: Request, path: str) -> Iterator[Page]:
     """Build the page at ``path``; what is made inside stands in its main part."""
-    page = Page(site, visitor_of(request.scope))
+    page = Page(site, visitor_of(request.scope), Banner())
     ui.add_head_html(_HEAD)
     ui.page_title(f"{PAGES[path]} - Escapement")
     with ui.context.client.layout:  # beside the main part, which NiceGUI's page is
@@ -108,30 +153,39 @@ def _top(page: Page, path: str) -> None:
         if page.visitor.session:
             with html.form(method="post", action="/logout"):
                 html.button("Log out").classes("plain")
-    banner = html.div(role="alert").classes("banner")
+    page.banner.place()
+    page.follow(page.site.feed(), lambda found: page.banner.tell("feed", unheard(found)))
     with switch:
-        _kill_switch(page, banner)
+        _kill_switch(page)
 
 
-def _kill_switch(page: Page, banner: ui.element) -> None:
+def unheard(feeds: Sequence[FeedShown]) -> str:
+    """Return which contracts nobody hears although they trade; empty when there are none."""
+    deaf = [f"{each.contract_id} was heard to {each.heard_to:%H:%M:%S} UTC last" for each in feeds if each.is_deaf]
+    return f"{', '.join(deaf)}; see System" if deaf else ""
+
+
+def _kill_switch(page: Page) -> None:
     steering = page.site.parts.steering
-    banner.set_visibility(False)
 
     async def turn(killed: bool, reason: str) -> None:  # noqa: FBT001 - the browser's answer
         act = steering.kill if killed else steering.resume
-        await attempt(lambda: act(page.visitor, reason))
+        if await attempt(lambda: act(page.visitor, reason)) and killed:
+            await attempt(see_all_closed)
+
+    async def see_all_closed() -> None:
+        for each in await steering.left_open(_PATIENCE_S):
+            tell(
+                f"{each.account} still holds {each.net} of {each.contract_id} as far as is known: no execution or "
+                "watchdog closed it; see to it on the platform"
+            )
 
     def show(now: Now) -> None:
         kill = now.kill
         switch.show({"killed": kill.killed, "reason": kill.reason, "by": kill.by, "at": ms(kill.at)})
 
-    def fail(words: str) -> None:
-        banner._text = f"What is shown may be old: {words}" if words else ""  # noqa: SLF001 - as labels of NiceGUI do
-        banner.set_visibility(bool(words))
-        banner.update()
-
     switch = KillSwitch(allowed=page.visitor.may_steer, on_turn=turn)
-    page.follow(page.site.now(), show, fail)
+    page.follow(page.site.now(), show)
 
 
 def show_failure(error: Exception) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 import structlog
 
-from escapement.errors import EscapementError
+from escapement.errors import EscapementError, StorageError
 from escapement.storage.database import FORMING
 from escapement.storage.doorbell import Doorbell
 
@@ -21,6 +21,8 @@ BELLS = ("ohlc_bars", FORMING, "bar_revisions", "detected_signals", "decisions",
 _REST_S = 0.25  # between two readings of the same, however often a bell rings
 _LATER_S = 0.25  # what rang a bell has more to do at that moment, and goes first
 _KEPT_S = 30.0  # nobody has asked or followed
+_RETRY_S = 5.0
+_SLOW_S = 5.0  # a database that hangs is not away for a minute, and what is shown is old long before
 
 _Shown = TypeVar("_Shown")
 
@@ -73,10 +75,13 @@ class Topic(Generic[_Shown]):
         """
         mark = object()
         self._followers[mark] = tell, fail
-        if self._known is not None and self._task is not None:
-            _call(tell, self._known[0])
         if self._task is None:
+            self._known, self._fault = None, ""  # so that who comes first is told, whatever was known before
             self._task = asyncio.create_task(self._keep_looking(), name="topic")
+        if self._known is not None:
+            _call(tell, self._known[0])
+        if self._fault and fail is not None:
+            _call(fail, self._fault)
 
         def leave() -> None:
             self._followers.pop(mark, None)
@@ -97,10 +102,13 @@ class Topic(Generic[_Shown]):
 
     async def _once(self) -> _Shown:
         """Read it; who asks meanwhile gets the same."""
+        return await asyncio.shield(self._begun())
+
+    def _begun(self) -> asyncio.Task[_Shown]:
         if self._reading is None:
             self._reading = asyncio.create_task(self._look(), name="reading")
             self._reading.add_done_callback(self._has_read)
-        return await asyncio.shield(self._reading)
+        return self._reading
 
     async def _look(self) -> _Shown:
         return await self._read()
@@ -113,10 +121,18 @@ class Topic(Generic[_Shown]):
     async def _keep_looking(self) -> None:
         while True:
             self.rung.clear()
+            reading = self._begun()
+            await asyncio.wait((reading,), timeout=_SLOW_S)
+            if not reading.done():
+                self._fail(f"it has not been read for {_SLOW_S:g} s")
             try:
-                found = await self._once()
+                found = await asyncio.shield(reading)
             except EscapementError as error:
                 self._fail(str(error))
+            except Exception:  # else what is shown would grow old without a word
+                if not self._fault:
+                    log.exception("not_read")
+                self._fail("it cannot be read; the dashboard's log says why")
             else:
                 self._fail("")
                 if self._known is None or self._known[0] != found:
@@ -171,7 +187,7 @@ class Hub:
     ) -> Topic[_Shown]:
         """Return the topic of a key; see ``Topic``."""
         if self._listening is None:
-            self._listening = asyncio.create_task(self._doorbell.listen(self._hear), name="doorbell")
+            self._listening = asyncio.create_task(self._listen(), name="doorbell")
         for each in [each for each, topic in self._topics.items() if topic.is_forgotten]:
             del self._topics[each]
         return self._topics.setdefault(key, Topic(read, bells, poll_s))
@@ -184,6 +200,15 @@ class Hub:
             self._listening.cancel()
             with suppress(asyncio.CancelledError, EscapementError):
                 await self._listening
+
+    async def _listen(self) -> None:
+        """Listen, also when the database refused for a while; pages look now and then without."""
+        while True:
+            try:
+                await self._doorbell.listen(self._hear)
+            except StorageError as error:
+                log.error("bells_unheard", reason=str(error))  # noqa: TRY400 - the message says it all
+            await asyncio.sleep(_RETRY_S)
 
     def _hear(self, channel: str, payload: str) -> None:
         if channel == FORMING:

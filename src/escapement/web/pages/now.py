@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from escapement.model import Timeframe
 from escapement.web.pages.components import Cell, Figures, Meters, Row, Sheet, at, direction, ms, row
 from escapement.web.pages.frame import ICON, Site, framed, panel
 from escapement.web.reading.now import (
-    AccountNow,
     DeadlineNow,
     DirectionsNow,
     LimitNow,
@@ -29,7 +29,7 @@ _LIMITS: Final = {
     "trailing_loss": "trailing loss (yours)",
 }  # fmt: skip
 _NEAR, _AT = 0.6, 0.85  # of a limit used up, from which on it is coloured
-_SHORT_ID = 8
+_OLD: Final = timedelta(seconds=60)  # execution writes them every few seconds
 
 
 def register(site: Site) -> None:
@@ -94,7 +94,7 @@ def _built() -> Any:
         )
 
     def show(now: Now) -> None:
-        account.show(_account(now.account, now.positions))
+        account.show(account_figures(now, datetime.now(UTC)))
         limits.show([*map(_limit, now.limits), *map(_deadline, now.deadlines)])
         positions.show([_position(each) for each in now.positions if each.net])
         timeframes = _timeframes(now.directions)
@@ -106,7 +106,9 @@ def _built() -> Any:
     return show
 
 
-def _account(account: AccountNow | None, positions: tuple[PositionNow, ...]) -> list[dict[str, Any]]:
+def account_figures(now: Now, at: datetime) -> list[dict[str, Any]]:
+    """Return how the account stands; ``at``: our clock's time, by which what execution wrote may be old."""
+    account, positions = now.account, now.positions
     if account is None:
         return [{"label": "account", "value": "none yet", "note": "execution has not traded; see escapement run"}]
     open_money = sum((each.open_money or Decimal(0) for each in positions), Decimal(0))
@@ -120,6 +122,11 @@ def _account(account: AccountNow | None, positions: tuple[PositionNow, ...]) -> 
         {"label": "account", "value": account.account, "note": account.mode},
         {"label": "trading day", "value": "" if account.trade_date is None else f"{account.trade_date}"},
     ]
+    if account.as_of is not None and at - account.as_of > _OLD and any(each.is_open for each in now.deadlines):
+        figures.append({
+            "label": "balance and equity are old", "at": ms(account.as_of), "how": "short", "tone": "bad",
+            "note": "execution does not write them: see System",
+        })  # fmt: skip
     if account.blocked:
         figures.append({"label": "entries are blocked", "value": account.blocked, "tone": "bad"})
     return figures

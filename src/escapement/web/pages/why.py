@@ -120,7 +120,7 @@ class _WhyPage:
 
         topic = self._page.site.hub.topic((name, self._filter.key()), read, _BELLS, _POLL_S)
         show(await topic.latest())
-        self._leave.append(topic.follow(show))
+        self._leave.append(self._page.watch(topic, show))
 
     def _unfollow(self) -> None:
         for leave in self._leave:

@@ -20,6 +20,7 @@ from escapement.settings import Settings
 from escapement.storage import DBHandler
 from escapement.storage.coordination import CoordinationStore
 from escapement.storage.doorbell import Doorbell
+from escapement.storage.health import ALIVE_S, HealthStore
 from escapement.storage.viewing import ViewStore
 from escapement.web.reading import chart, data, system, why
 from escapement.web.reading.chart import Candle, Candles, KnownContract, Marks
@@ -211,7 +212,8 @@ class Reading:
     async def feed(self) -> Sequence[FeedShown]:
         """Return how far each contract was heard."""
         named = [each.id for each in self._settings.contracts]
-        return await data.feed(self._settings, self._views, named, self._calendar_of)
+        services = await HealthStore(self._database).services(ALIVE_S)
+        return await data.feed(self._settings, self._views, services, named, self._calendar_of)
 
     async def system(self) -> System:
         """Return how services, stages and database are."""

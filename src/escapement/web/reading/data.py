@@ -12,16 +12,19 @@ import orjson
 from escapement.errors import ConfigurationError
 from escapement.model import SessionCalendar, Timeframe
 from escapement.moments import ns_from_datetime
+from escapement.ports import ServiceHealth
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 from escapement.storage.completeness import SessionCompleteness, decided_stretch, steps
 from escapement.storage.completeness import completeness as known_of
+from escapement.storage.health import ALIVE_S
 from escapement.storage.viewing import Row, ViewStore
 from escapement.web.reading.moments import market_now_ns, moment
 
 _STATES: Final = "ingest "  # and the contract
 _DAYS: Final = 35
 _MOST_DAYS: Final = 400
+_UNTOLD: Final = timedelta(minutes=1)  # whoever ingests saves how far he is more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class GapShown:
 class FeedShown:
     """How far a contract was heard: ``heard_to`` by the venue's time, ``told_at`` when ingestion told so last.
 
-    ``behind_s``: seconds between the two, None where either is not known; ``is_open``: whether the market trades now.
+    ``behind_s``: seconds between the two, None where either is not known; once nobody tells any more, seconds since
+    then. ``is_open``: whether the market trades now; ``is_deaf``: it does, and nobody hears it any more.
     """
 
     contract_id: str
@@ -76,6 +80,7 @@ class FeedShown:
     told_at: datetime | None
     behind_s: float | None
     is_open: bool
+    is_deaf: bool
 
 
 async def completeness(
@@ -112,9 +117,13 @@ async def completeness(
 
 
 async def feed(
-    settings: Settings, views: ViewStore, contracts: Sequence[str], calendar_of: Callable[[str], SessionCalendar]
+    settings: Settings,
+    views: ViewStore,
+    services: Sequence[ServiceHealth],
+    contracts: Sequence[str],
+    calendar_of: Callable[[str], SessionCalendar],
 ) -> Sequence[FeedShown]:
-    """Return how far each contract was heard.
+    """Return how far each contract was heard; ``services`` tell of which there is somebody who hears.
 
     Raises:
         StorageError: the database does not answer.
@@ -125,6 +134,11 @@ async def feed(
     for row in saved:
         for contract_id, seen_ns in orjson.loads(row["state"]).get("seen", {}).items():
             seen[contract_id], told[contract_id] = int(seen_ns), row["saved_at"]
+    listened = {
+        contract_id
+        for each in services if each.silent_s < ALIVE_S
+        for contract_id in each.report.get("feed", {}).get("contracts", ())
+    }  # fmt: skip
     found = []
     for contract_id in dict.fromkeys([*contracts, *seen]):
         heard_to = moment(seen[contract_id]) if contract_id in seen else None
@@ -134,10 +148,13 @@ async def feed(
             is_open = calendar_of(contract_id).is_open(now_ns)
         except ConfigurationError:
             is_open = False  # of a product whose sessions are not known
-        behind_s = None
+        behind_s, is_deaf = None, False
         if heard_to is not None and told_at is not None and settings.ingest.clock == "system":
-            behind_s = max(0.0, (told_at - heard_to) / timedelta(seconds=1))
-        found.append(FeedShown(contract_id, heard_to, told_at, behind_s, is_open))
+            now = moment(now_ns)
+            is_past = contract_id not in contracts and told_at < max(told.values()) - _UNTOLD  # another took its place
+            is_deaf = is_open and not is_past and contract_id not in listened and now - told_at > _UNTOLD
+            behind_s = max(0.0, ((now if is_deaf else told_at) - heard_to) / timedelta(seconds=1))
+        found.append(FeedShown(contract_id, heard_to, told_at, behind_s, is_open, is_deaf))
     return found
 
 

@@ -52,8 +52,9 @@ class Delays:
             self._by_address.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Take note of a right one."""
-        self._by_address.pop(_key(address), None)
+        """Take note of a right one; wrong ones before it still count, for whoever knows one may guess another."""
+        own = self._by_address.get(_key(address), _Tries())
+        own.count, own.until_s = max(0, own.count - 1), 0.0
         self._overall.count = max(0, self._overall.count - 1)
         if self._overall.count < _FREE_OVERALL:
             self._overall.until_s = 0.0

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import orjson
+import structlog
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from escapement.errors import ConfigurationError
 from escapement.settings import DashboardSettings
 from escapement.web.visitor import Role
+
+log = structlog.get_logger(service="dashboard")
 
 _KEY_BYTES: Final = 32
 _PLAIN_NAME: Final = "escapement_session"
@@ -35,13 +39,15 @@ class Sessions:
     Args:
         key: what they are signed with.
         hours: how long a log-in lasts.
+        ended: the file that keeps which were ended before their time, so that they stay so when this starts again.
     """
 
-    def __init__(self, key: bytes, hours: float) -> None:
+    def __init__(self, key: bytes, hours: float, ended: Path | None = None) -> None:
         self._key = key
         self._serializer = URLSafeTimedSerializer(key, salt="escapement.session")
         self._length_s = hours * 3_600.0
-        self._ended: dict[str, float] = {}
+        self._file = ended
+        self._ended = {} if ended is None else _read(ended)
 
     @property
     def length_s(self) -> float:
@@ -71,6 +77,11 @@ class Sessions:
         now_s = time.time()
         self._ended = {number: last_s for number, last_s in self._ended.items() if last_s > now_s}
         self._ended[session] = until_s
+        if self._file is not None:
+            try:
+                _write(self._file, orjson.dumps(self._ended))
+            except OSError as error:
+                log.warning("log_out_not_kept", reason=str(error))
 
     def has_ended(self, session: str) -> bool:
         """Whether a log-in was ended before its time."""
@@ -80,6 +91,19 @@ class Sessions:
 def cookie_name(*, secure: bool) -> str:
     """Return the cookie's name; browsers take the first only from this very host, over TLS."""
     return f"__Host-{_PLAIN_NAME}" if secure else _PLAIN_NAME
+
+
+def _read(file: Path) -> dict[str, float]:
+    try:
+        return {str(number): float(last_s) for number, last_s in orjson.loads(file.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(file)
 
 
 def signing_key(settings: DashboardSettings, data_dir: Path) -> bytes:
