@@ -73,19 +73,18 @@ def _built() -> Any:
             ["contract", "side", ">size", ">average", ">last", ">open P&L", ">made in all", "stop"],
             "Nothing is held.",
         )
-    with html.div().classes("columns two"):
-        with panel("Directions", "what each analyzer said last, largest timeframe first", "cards"):
-            voices = Sheet(
-                "Directions by timeframe",
-                [],
-                "No analyzer has said anything yet: escapement run analyzes bars as they are completed.",
-            )
-        with panel("Working orders", classes="cards"):
-            orders = Sheet(
-                "Working orders",
-                ["contract", "role", "side", ">size", "type", ">price", "status", "since"],
-                "No order is working.",
-            )
+    with panel("Directions", "what each analyzer said last, largest timeframe first", "cards"):
+        voices = Sheet(
+            "Directions by timeframe",
+            [],
+            "No analyzer has said anything yet: escapement run analyzes bars as they are completed.",
+        )
+    with panel("Working orders", classes="cards"):
+        orders = Sheet(
+            "Working orders",
+            ["contract", "role", "side", ">size", "type", ">price", "status", "since"],
+            "No order is working.",
+        )
     with panel("Last decisions", classes="cards"):
         decisions = Sheet(
             "Last decisions",
