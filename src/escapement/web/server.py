@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,15 +17,45 @@ from escapement.errors import EscapementError
 
 _GRACE_S = 2
 _LOOK_S = 0.02
+_PATIENCE_S = 20.0
+_TICKS = 10  # of a tenth of a second each
+_UPGRADED: Any = object()
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to the program it runs in."""
+    """Leaves signals to the program it runs in, and cuts off who connects and does not send a whole request.
+
+    Else whoever reaches the address, without a log-in, could take all connections that there may be, and keep them.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._waited_for: dict[Any, float] = {}
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after connections once a second."""
+        if counter % _TICKS == 0:
+            now_s, known = time.monotonic(), self._waited_for
+            waited_for = filter(_is_waited_for, self.server_state.connections)
+            self._waited_for = {each: known.get(each, now_s) for each in waited_for}
+            for each, since_s in self._waited_for.items():
+                if now_s - since_s > _PATIENCE_S:
+                    each.transport.close()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take none."""
         yield
+
+
+def _is_waited_for(connection: Any) -> bool:
+    """Whether the rest of a request has not come yet; never of web sockets, nor between two requests."""
+    cycle = getattr(connection, "cycle", _UPGRADED)
+    if cycle is _UPGRADED:
+        return False
+    is_idle = cycle is None or (cycle.response_complete and connection.timeout_keep_alive_task is None)
+    return is_idle or (cycle.more_body and not cycle.response_complete)
 
 
 async def serve(app: FastAPI, host: str, port: int, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
