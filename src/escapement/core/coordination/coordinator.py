@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -80,23 +80,33 @@ class _Wish:
     """A direction, what the rules say of it, and what is left of it."""
 
     __slots__ = (
-        "_rules", "_told", "confidence", "decision", "direction", "entries", "exits", "rival", "spoken", "stands", "view",
+        "_rules", "_told", "confidence", "decision", "direction", "exits", "rival", "spoken", "stands", "view",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, view: View, direction: int) -> None:
         self._rules, self.view, self.direction = rules, view, direction
-        self.entries: Sequence[Verdict] = _numbered([rule.propose(view, direction) for rule in rules.entries])
-        self.exits: Sequence[Verdict] = _numbered([rule.propose(view, direction) for rule in rules.exits])
-        self.spoken: Verdict | None = next((each for each in self.entries if each.stands), None)
+        self.exits: Sequence[Verdict] = ()
+        self.spoken: Verdict | None = None
         self.stands: bool = False
         self.confidence: float = 0.0
         self.rival: Verdict | None = None
         self.decision: Decision | None = None
         self._told: tuple[Verdict, ...] | None = None
+
+    def ask(self) -> None:
+        """Ask those rules on which a decision hangs."""
+        self.exits = self._exits()
+        self.spoken = next((each for each in self._entries() if each.stands), None)
         if self.spoken is not None:
             conflict, gates = self._objections()
             self.stands = conflict.stands and all(gate.stands for gate in gates)
             self.confidence = self.spoken.confidence * conflict.confidence
+
+    def _entries(self) -> Sequence[Verdict]:
+        return _numbered([rule.propose(self.view, self.direction) for rule in self._rules.entries])
+
+    def _exits(self) -> Sequence[Verdict]:
+        return _numbered([rule.propose(self.view, self.direction) for rule in self._rules.exits])
 
     def _objections(self) -> tuple[Verdict, Sequence[Verdict]]:
         """Ask those that oppose and, where the position would change, every gate."""
@@ -111,7 +121,7 @@ class _Wish:
         if self._told is None:
             conflict, gates = self._objections()
             rivals = () if self.rival is None else (self.rival,)
-            self._told = (*self.entries, conflict, *gates, *rivals, *self.exits, _conclusion(self))
+            self._told = (*self._entries(), conflict, *gates, *rivals, *self._exits(), _conclusion(self))
         return self._told
 
 
@@ -149,6 +159,8 @@ class Coordinator:
         self._contract_id = contract_id
         self._rules = rules
         self._calendar = calendar
+        # Only what these say can be decided on.
+        self._scopes = {rule.scope for rule in (*rules.entries, *rules.exits)}
         self._voices = Voices()
         self._pending: dict[int, list[HeardSignal]] = {}
         self._at_ns: int | None = None
@@ -205,16 +217,12 @@ class Coordinator:
     def _weigh(self, at_ns: int, heard: Sequence[HeardSignal]) -> list[Remark]:
         for each in heard:
             self._voices.take(each)
-        view = View(
-            at_ns, self._voices.all(), self._position, self._decided_ns, self._entries, self._trade_date(at_ns)
-        )
+        view = View(at_ns, self._voices.all(), self._position, self._decided_ns, self._entries, self._trade_date(at_ns))
         said = sorted({voice.direction for voice in view.now})
         wishes = {direction: _Wish(self._rules, view, direction) for direction in said}
-        if len(wishes) == 2 and all(wish.stands for wish in wishes.values()):
-            self._settle_rivals(view, wishes[LONG], wishes[SHORT])
-        decision = self._decide(view, wishes.values(), heard)
-        for wish in wishes.values():
-            wish.decision = decision
+        decision = None
+        if any(scope.holds(voice) for voice in view.now for scope in self._scopes):
+            decision = self._decide(view, wishes, heard)
         reasons = () if decision is None else {each.identity for each in decision.because}
         return [
             Remark(
@@ -241,9 +249,13 @@ class Coordinator:
             wish.stands = mine > theirs
             wish.rival = _rival(wish, mine, theirs)
 
-    def _decide(self, view: View, wishes: Iterable[_Wish], heard: Sequence[HeardSignal]) -> Decision | None:
-        chosen = next((wish for wish in wishes if wish.stands), None)
-        exits = [verdict for wish in wishes for verdict in wish.exits if verdict.stands]
+    def _decide(self, view: View, wishes: Mapping[int, _Wish], heard: Sequence[HeardSignal]) -> Decision | None:
+        for wish in wishes.values():
+            wish.ask()
+        if len(wishes) == 2 and all(wish.stands for wish in wishes.values()):
+            self._settle_rivals(view, wishes[LONG], wishes[SHORT])
+        chosen = next((wish for wish in wishes.values() if wish.stands), None)
+        exits = [verdict for wish in wishes.values() for verdict in wish.exits if verdict.stands]
         if chosen is not None and chosen.spoken is not None and (chosen.direction != view.position or not exits):
             action = self._action(view.position, chosen.direction)
             rule, because, confidence = chosen.spoken.rule, chosen.spoken.because, chosen.confidence
@@ -254,6 +266,8 @@ class Coordinator:
         # Bars that end together end with the same trade; should they not, the smallest is nearest to it.
         price = min(heard, key=lambda each: each.timeframe).price
         decision = self._decision(view, action, rule, because, confidence, price)
+        for wish in wishes.values():
+            wish.decision = decision
         self._remember(decision, view)
         return decision
 

@@ -150,6 +150,11 @@ class EntryRule(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def scope(self) -> Scope:
+        """The voices of which one has to speak now; else whatever it is asked it wishes nothing."""
+        ...
+
     def propose(self, view: View, direction: int) -> Verdict:
         """Say whether the signals of this moment, with what was said before, wish to go ``direction``."""
         ...

@@ -12,9 +12,11 @@ A timeframe agrees when what was said there last says the direction and is not o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from escapement.core.coordination.view import Told, Verdict, View
+from escapement.core.coordination.voices import Scope
 from escapement.core.coordination.words import direction_name, listed, span
 from escapement.errors import InvalidInput
 from escapement.model import Timeframe
@@ -45,6 +47,11 @@ class Confluence:
                 f"need {self.need} of {len(self.timeframes)} timeframes is impossible; use all, or 1 to "
                 f"{len(self.timeframes)}"
             )
+
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
 
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""

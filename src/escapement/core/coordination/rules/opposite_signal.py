@@ -28,13 +28,18 @@ class OppositeSignal:
 
     name: ClassVar[str] = "opposite_signal"
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """Say whether signals of this moment that say ``direction`` end the position."""
         is_opposed = view.position not in {FLAT, direction}
-        because = tuple(view.fresh(self._scope, direction)) if is_opposed else ()
+        because = tuple(view.fresh(self.scope, direction)) if is_opposed else ()
 
         def tell() -> Told:
-            fresh = view.fresh(self._scope, direction)
+            fresh = view.fresh(self.scope, direction)
             said, position = direction_name(direction), direction_name(view.position)
             values = {
                 "direction": said, "position": position, "signals": len(fresh),
@@ -48,7 +53,3 @@ class OppositeSignal:
             return f"{statement(fresh)} says {said} while the position is {position}", values
 
         return Verdict(self.name, tell, stands=bool(because), because=because)
-
-    @cached_property
-    def _scope(self) -> Scope:
-        return Scope(self.timeframes, self.analyzers)

@@ -28,9 +28,14 @@ class PassThrough:
 
     name: ClassVar[str] = "pass_through"
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        fresh = view.fresh(self._scope, direction)
+        fresh = view.fresh(self.scope, direction)
 
         def tell() -> Told:
             wish = direction_name(direction)
@@ -47,7 +52,3 @@ class PassThrough:
             return f"it listens to {listening}{by}, where nothing says {wish} now", values
 
         return Verdict(self.name, tell, stands=bool(fresh), because=tuple(fresh))
-
-    @cached_property
-    def _scope(self) -> Scope:
-        return Scope(self.timeframes, self.analyzers)

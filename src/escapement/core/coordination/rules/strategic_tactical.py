@@ -53,9 +53,14 @@ class StrategicTactical:
                 f"{len(self.strategic)}"
             )
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.tactical, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        fresh = view.fresh(self._scope, direction)
+        fresh = view.fresh(self.scope, direction)
 
         def tell() -> Told:
             permitting, others, _ = self._sides(view, direction)
@@ -86,7 +91,3 @@ class StrategicTactical:
 
     def _sides(self, view: View, direction: int) -> Sides:
         return view.sides(self.strategic, self.analyzers, self.within_ns, direction)
-
-    @cached_property
-    def _scope(self) -> Scope:
-        return Scope(self.tactical, self.analyzers)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from escapement.core.coordination.view import Told, Verdict, View
@@ -54,6 +55,11 @@ class Weighted:
         if self.half_life_ns is not None and self.half_life_ns <= 0:
             raise InvalidInput(f"half_life {self.half_life_ns} ns is not above 0; leave it out for no decay")
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(tuple(self.timeframe_weights))
+
     def weight(self, timeframe: Timeframe, analyzer: str) -> float:
         """Return how much a statement of this moment counts."""
         return self.timeframe_weights.get(timeframe, 0.0) * self.analyzer_weights.get(analyzer, 1.0)
@@ -67,11 +73,10 @@ class Weighted:
 
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        scope = Scope(tuple(self.timeframe_weights))
-        strengths = [(voice, self.strength(voice, view.at_ns)) for voice in view.heard(scope)]
+        strengths = [(voice, self.strength(voice, view.at_ns)) for voice in view.heard(self.scope)]
         total = math.fsum(strength for _, strength in strengths)
         score = math.fsum(strength * voice.direction * direction for voice, strength in strengths)
-        is_fresh = bool(view.fresh(scope, direction))
+        is_fresh = bool(view.fresh(self.scope, direction))
 
         def tell() -> Told:
             wish = direction_name(direction)
