@@ -22,8 +22,6 @@ class TimeframeUnit(IntEnum):
     WEEK = 5
     MONTH = 6
 
-    __hash__ = int.__hash__  # as equal numbers have, and many times quicker than an enum's own
-
 
 _SUFFIX = {
     TimeframeUnit.SECOND: "s",
