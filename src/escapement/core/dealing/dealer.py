@@ -44,6 +44,7 @@ from escapement.core.risk import (
     Trailing,
     Verdict,
     check_entry,
+    has_floors,
     largest_size,
     watch,
 )
@@ -269,7 +270,8 @@ class Dealer:
         case = Case(
             held=holding.net - foreign, foreign=foreign, direction=None if wish is None else wish.direction,
             standing=Standing.DROPPED if wish is None else wish.standing, must_go=bool(must_all or must_go),
-            takes_all=bool(must_all), is_known=is_known and True not in at_market and not book.awaits_fills(contract_id),
+            takes_all=bool(must_all),
+            is_known=is_known and True not in at_market and not book.awaits_fills(contract_id),
             entry_ticks=round(cost / count) if count else 0,
             stop_ticks=self.params.stop_of(product) or 0, target_ticks=self.params.target_of(product),
             most=self._most(contract_id, wish),
@@ -359,6 +361,8 @@ class Dealer:
 
     def alarm(self, contract_id: str) -> Alarm | None:
         """Return the limit that is reached and ends trading for this session; ``contract_id`` tells its market."""
+        if not has_floors(self.pack, self.own):
+            return None
         alarms = watch(self.pack, self.own, self.state(), self.market(contract_id))
         return next((each for each in alarms if each.block_until_next_session), None)
 
