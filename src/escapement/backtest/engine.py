@@ -397,10 +397,13 @@ class Engine:
             order = self.venue.orders[int(str(number))]
             book.see_order(self._order(order))
             touched[order.contract_id] = None
-        filled = sum(each.kind == "trade" for each in events)
-        for half in self.venue.accounts[book.account_id].trades[-filled:] if filled else ():
+            if not order.is_working and not self.latency_ns:  # no call is under way that could still ask for it
+                del self.venue.orders[order.order_id]
+        trades = self.venue.accounts[book.account_id].trades
+        for half in trades:
             book.see_fill(self._fill(half))
             touched[half.contract_id] = None
+        trades.clear()  # the book keeps them
         if not touched:
             return
         self._settle()
