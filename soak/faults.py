@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 import asyncpg
+from msgspec import structs
 
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
@@ -89,7 +90,7 @@ def offline(trades: Sequence[Trade]) -> dict[Key, Bar]:
 async def stored(database: DBHandler) -> dict[Key, Bar]:
     """Return what is stored, as if all of it had been heard."""
     return {
-        (contract_id, timeframe, bar.start_ns): replace(bar, source=BarSource.LIVE)
+        (contract_id, timeframe, bar.start_ns): structs.replace(bar, source=BarSource.LIVE)
         for contract_id in CONTRACTS
         for timeframe in TIMEFRAMES
         for bar in await database.bars_between(contract_id, timeframe, 0, FOREVER)

@@ -17,11 +17,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import structs
 
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
@@ -147,7 +147,7 @@ async def kept(database: DBHandler) -> set[Bar]:
         bar for each in CONTRACTS for timeframe in TIMEFRAMES
         for bar in await database.bars_between(each, timeframe, 0, FOREVER)
     ]  # fmt: skip
-    return {replace(bar, source=BarSource.LIVE) for bar in found}
+    return {structs.replace(bar, source=BarSource.LIVE) for bar in found}
 
 
 async def by_one(server: str, settings: Settings, trades: Sequence[Trade]) -> tuple[set[Bar], list[Any]]:

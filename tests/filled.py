@@ -7,12 +7,12 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+from msgspec import structs
 
 from escapement.calendars import calendar_for_contract
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Gap, GapCause, Timeframe
@@ -96,8 +96,8 @@ async def fill(url: str, minutes: int = 6_000) -> None:
 
 def _repaired(contract_id: str) -> list[Bar]:
     bars = walk(contract_id, MINUTE, 400)[300:]
-    again = [replace(bar, volume=bar.volume + 1, whole=True, source=BarSource.REBUILT) for bar in bars]
-    before = replace(bars[0], start_ns=START - 600 * NS_PER_SECOND, end_ns=START - 540 * NS_PER_SECOND)
+    again = [structs.replace(bar, volume=bar.volume + 1, whole=True, source=BarSource.REBUILT) for bar in bars]
+    before = structs.replace(bars[0], start_ns=START - 600 * NS_PER_SECOND, end_ns=START - 540 * NS_PER_SECOND)
     return [*again, before]
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+from msgspec import structs
 
 from escapement.errors import InvalidInput, StorageError
 from escapement.model import BarSource, Gap, GapCause
@@ -215,7 +215,7 @@ async def test_a_bar_that_the_database_has_otherwise_is_never_changed(tmp_path: 
     done(db(tmp_path, url, "export", folder))
     await migrate(other_url)
     async with await DBHandler.open(other_url) as database:
-        await database.store_bars([replace(bars[50], volume=1), *bars[:10]])
+        await database.store_bars([structs.replace(bars[50], volume=1), *bars[:10]])
         before = await market_data(other_url)
         answer = db(tmp_path, other_url, "import", folder)
         assert answer.returncode == 2

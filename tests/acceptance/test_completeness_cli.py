@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from escapement.calendars import calendar
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Coverage, Gap, GapCause, Timeframe
@@ -76,7 +76,7 @@ def bars(contract_id: str, timeframe: str, from_ns: int, to_ns: int, without: Se
 
 def test_a_session_whose_trades_are_all_known_is_complete(tmp_path: Path, url: str) -> None:
     hours = bars(MES, "1h", OPEN_NS, CLOSE_NS, ["2025-03-17T03:00:00Z"])
-    from_history = [replace(hours[0], source=BarSource.HISTORY)]
+    from_history = [structs.replace(hours[0], source=BarSource.HISTORY)]
     day = bars(MES, "1d", OPEN_NS, CLOSE_NS)
     seen = [Coverage(MES, OPEN_NS, CLOSE_NS, BarSource.LIVE)]
     given(url, lambda database: database.store_observed([*from_history, *hours[1:], *day], seen, (), None))

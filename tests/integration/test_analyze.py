@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 import analysis_program
 from analysed import ALL_BARS, MINUTE, expected, holding, revised, running, stored, until, until_holding, walk
@@ -187,7 +188,7 @@ async def test_a_revised_bar_supersedes_what_no_longer_holds_and_adds_what_does(
                 assert new.signal_type == each.signal_type
                 assert each.bar_start_ns == new.bar_start_ns or each.trigger_start_ns == new.trigger_start_ns
         # And back again: what held first holds again, as new rows.
-        await database.revise_bars([replace(bars[205], volume=9_999)])
+        await database.revise_bars([structs.replace(bars[205], volume=9_999)])
         await until_holding(database, expected(bars))
         again = await stored(database)
         assert {each.signal_id for each in again if each.superseded_ns} > {each.signal_id for each in gone}
@@ -208,7 +209,7 @@ async def test_bars_that_come_in_behind_are_read_too(url: str, *, marked_late: b
 
 async def test_a_bar_that_is_not_whole_is_read_and_told_and_its_repair_supersedes(url: str) -> None:
     bars = walk(SERIES[0], 200)
-    partly = [replace(bar, whole=False, high=bar.high + 50) if n == 150 else bar for n, bar in enumerate(bars)]
+    partly = [structs.replace(bar, whole=False, high=bar.high + 50) if n == 150 else bar for n, bar in enumerate(bars)]
     async with await DBHandler.open(url) as database, running(analysis(database)):
         await database.store_bars(partly)
         await until_holding(database, expected(partly))
@@ -276,7 +277,7 @@ def test_whatever_is_stored_revised_and_interrupted_the_signals_that_hold_are_th
                     first, count = data.draw(st.tuples(st.integers(0, 79), st.integers(0, 30)))
                     for bar in walks[series][first : first + count]:
                         lift = data.draw(st.sampled_from([0, 0, 0, 7]))
-                        bars[series, bar.start_ns] = replace(bar, high=bar.high + lift, close=bar.close + lift)
+                        bars[series, bar.start_ns] = structs.replace(bar, high=bar.high + lift, close=bar.close + lift)
                 await database.revise_bars(list(bars.values()))
                 if data.draw(st.booleans()):
                     service = analysis(

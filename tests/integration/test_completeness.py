@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.calendars import calendar
 from escapement.model import (
@@ -203,7 +204,7 @@ async def put(database: DBHandler, world: World) -> None:
     # What is known of another contract says nothing of this one.
     elsewhere = replace(world, stored=1, seed=~world.seed)
     await database.store_observed(
-        [replace(bar, contract_id=OTHER, whole=True) for bar in elsewhere.bars()],
+        [structs.replace(bar, contract_id=OTHER, whole=True) for bar in elsewhere.bars()],
         [Coverage(OTHER, world.from_ns, world.to_ns, BarSource.LIVE)],
         [Gap(OTHER, world.from_ns, None, GapCause.DISCONNECT)],
         None,

@@ -7,12 +7,12 @@ import os
 import random
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import coordination_program
 from analysed import running, until
@@ -277,7 +277,7 @@ async def test_an_analyzer_at_fault_holds_up_nobody(url: str) -> None:
 
 
 def revised(bar: Bar) -> Bar:
-    return replace(bar, high=bar.high + 60, close=bar.close + 50, volume=bar.volume + 1)
+    return structs.replace(bar, high=bar.high + 60, close=bar.close + 50, volume=bar.volume + 1)
 
 
 async def test_decisions_stay_when_their_signals_no_longer_hold_and_later_ones_know_better(url: str) -> None:
@@ -348,7 +348,7 @@ async def test_a_state_that_cannot_be_read_is_told_with_the_remedy(url: str) -> 
 
 
 async def test_a_contract_whose_sessions_nobody_knows_any_more_holds_up_no_other(url: str) -> None:
-    strange = [replace(bar, contract_id="CON.F.US.ZZZ.M25") for bar in BARS if bar.contract_id == MNQ]
+    strange = [structs.replace(bar, contract_id="CON.F.US.ZZZ.M25") for bar in BARS if bar.contract_id == MNQ]
     # The front contracts of products are known when they are kept.
     chosen = settings().model_copy(update={"contracts": (), "products": (ProductSettings(code="MES"),)})
     async with await DBHandler.open(url) as database:

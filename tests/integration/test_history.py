@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
 from escapement.calendars import calendar
@@ -79,7 +80,9 @@ def offline(trades: Sequence[Trade], timeframes: Sequence[Timeframe], from_ns: i
 
 def sourced(bars: set[Bar], asked: str = "1m") -> set[Bar]:
     root = Timeframe.parse(asked)
-    return {replace(bar, source=BarSource.HISTORY if bar.timeframe == root else BarSource.REBUILT) for bar in bars}
+    return {
+        structs.replace(bar, source=BarSource.HISTORY if bar.timeframe == root else BarSource.REBUILT) for bar in bars
+    }
 
 
 @dataclass
@@ -211,7 +214,7 @@ async def test_minutes_that_begin_within_the_stretch_are_had_from_there(
 
 
 def plain(bars: set[Bar]) -> set[Bar]:
-    return {replace(bar, source=BarSource.LIVE) for bar in bars}
+    return {structs.replace(bar, source=BarSource.LIVE) for bar in bars}
 
 
 async def test_what_is_there_live_stays_and_what_is_not_whole_is_replaced(url: str, march: list[Trade]) -> None:
@@ -219,8 +222,8 @@ async def test_what_is_there_live_stays_and_what_is_not_whole_is_replaced(url: s
     minute, *_, daily = timeframes = [Timeframe.parse(text) for text in ("1m", "5m", "1h", "1d")]
     truth = offline(march, timeframes, *day)
     cut_ns, end_ns = ns_from_iso("2025-03-05T17:00:00Z"), ns_from_iso("2025-03-05T18:00:00Z")
-    live = {replace(bar, close=bar.high) for bar in truth if bar.end_ns <= cut_ns and bar.timeframe == minute}
-    cut = {replace(bar, whole=False, volume=0) for bar in truth if cut_ns < bar.end_ns <= end_ns}
+    live = {structs.replace(bar, close=bar.high) for bar in truth if bar.end_ns <= cut_ns and bar.timeframe == minute}
+    cut = {structs.replace(bar, whole=False, volume=0) for bar in truth if cut_ns < bar.end_ns <= end_ns}
     after = offline(march, [minute], day[1], day[1] + 4 * HOUR_NS)
     async with world(url, march) as there:
         await there.database.store_bars([*live, *cut, *after])
@@ -229,7 +232,9 @@ async def test_what_is_there_live_stays_and_what_is_not_whole_is_replaced(url: s
         assert {bar for bar in bars if bar.source is BarSource.LIVE} == live
         minutes_now = {bar for bar in bars if bar.timeframe == minute}
         assert minutes_now - live == {
-            replace(bar, source=BarSource.HISTORY) for bar in truth if bar.timeframe == minute and bar.end_ns > cut_ns
+            structs.replace(bar, source=BarSource.HISTORY)
+            for bar in truth
+            if bar.timeframe == minute and bar.end_ns > cut_ns
         }
         # A larger bar agrees with the smaller ones that are stored.
         (of_the_day,) = (bar for bar in bars if bar.timeframe == daily)
@@ -297,7 +302,7 @@ async def test_bars_that_cannot_be_are_refused_by_name_and_nothing_of_them_is_st
 
         async def spoilt(*arguments: Any, **options: Any) -> list[Bar]:
             bars = await served(*arguments, **options)
-            return [replace(bar, high=bar.low - 1) if bar is bars[7] else bar for bar in bars]
+            return [structs.replace(bar, high=bar.low - 1) if bar is bars[7] else bar for bar in bars]
 
         monkeypatch.setattr(there.client, "bars", spoilt)
         with pytest.raises(GatewayProtocolError, match=r"1m bar of 2025-03-04T23:0\dZ? ?.*high and low do not enclose"):

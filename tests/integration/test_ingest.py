@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import asyncpg
+from msgspec import structs
 
 from escapement import wiring
 from escapement.calendars import calendar_for_contract
@@ -122,7 +123,7 @@ async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
 async def stored(database: DBHandler) -> dict[tuple[str, Timeframe, int], Bar]:
     """The bars as they would be, had all of them been heard."""
     return {
-        (contract_id, timeframe, bar.start_ns): replace(bar, source=BarSource.LIVE)
+        (contract_id, timeframe, bar.start_ns): structs.replace(bar, source=BarSource.LIVE)
         for contract_id in CONTRACTS
         for timeframe in TIMEFRAMES
         for bar in await database.bars_between(contract_id, timeframe, 0, FOREVER)

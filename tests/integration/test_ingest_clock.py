@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import GatewayRefused
@@ -339,7 +339,7 @@ async def test_by_our_clock_gaps_are_filled_and_a_frozen_feed_is_renewed(tmp_pat
         service.stop()
         await task
         found = [
-            replace(bar, source=BarSource.LIVE)
+            structs.replace(bar, source=BarSource.LIVE)
             for timeframe in (SECOND, five)
             for bar in await store.bars_between(CONTRACT, timeframe, 0, 1 << 62)
         ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import asyncpg
 import orjson
+from msgspec import structs
 
 from escapement.calendars import calendar_for_contract
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Coverage, Gap, GapCause, Timeframe
@@ -22,7 +23,7 @@ FOREVER = 1 << 62
 
 def bars(count: int, first: int = 0, **changes: object) -> list[Bar]:
     return [
-        replace(BAR, start_ns=START + n * STEP, end_ns=START + (n + 1) * STEP, **changes)  # type: ignore[arg-type] # any field
+        structs.replace(BAR, start_ns=START + n * STEP, end_ns=START + (n + 1) * STEP, **changes)
         for n in range(first, first + count)
     ]
 

@@ -9,10 +9,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Period, Session, SessionCalendar, Timeframe, Trade
@@ -109,7 +109,7 @@ async def heard(service: Ingestion, until_ns: int) -> None:
 
 async def stored(store: DBHandler, kept: Sequence[Timeframe]) -> list[Bar]:
     return [
-        replace(bar, source=BarSource.LIVE)
+        structs.replace(bar, source=BarSource.LIVE)
         for timeframe in sorted(kept)
         for bar in await store.bars_between(CONTRACT, timeframe, 0, 1 << 62)
     ]

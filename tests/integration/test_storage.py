@@ -7,7 +7,6 @@ import math
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +15,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.errors import ConfigurationError, SchemaMismatch, StorageError, StorageUnavailable
 from escapement.model import NS_PER_SECOND, Bar, Timeframe
@@ -34,13 +34,12 @@ FOREVER = 1 << 62
 def bars(count: int, **changes: object) -> list[Bar]:
     step = 60 * NS_PER_SECOND
     return [
-        replace(BAR, start_ns=START + n * step, end_ns=START + (n + 1) * step, **changes)  # type: ignore[arg-type] # any field
-        for n in range(count)
+        structs.replace(BAR, start_ns=START + n * step, end_ns=START + (n + 1) * step, **changes) for n in range(count)
     ]
 
 
 some_bars = st.builds(
-    lambda n, timeframe, volume, whole: replace(
+    lambda n, timeframe, volume, whole: structs.replace(
         BAR, start_ns=START + n * 3_600 * NS_PER_SECOND, end_ns=START + (n + 1) * 3_600 * NS_PER_SECOND,
         timeframe=timeframe, volume=volume, whole=whole,
     ),
@@ -97,8 +96,8 @@ async def test_a_whole_bar_replaces_a_partly_observed_one_and_never_the_other_wa
 async def test_reading_is_by_series_and_half_open(url: str) -> None:
     async with await DBHandler.open(url) as database:
         batch = bars(5)
-        other = replace(BAR, contract_id="ES", volume=7)
-        await database.store_bars([*batch, other, replace(BAR, timeframe=HOUR)])
+        other = structs.replace(BAR, contract_id="ES", volume=7)
+        await database.store_bars([*batch, other, structs.replace(BAR, timeframe=HOUR)])
         assert await database.latest_bar("MES", MINUTE) == batch[-1]
         assert await database.latest_bar("NQ", MINUTE) is None
         assert await database.bars_between("MES", MINUTE, batch[1].start_ns, batch[3].start_ns) == batch[1:3]
@@ -114,7 +113,7 @@ async def test_bars_and_state_are_stored_together_or_not_at_all(url: str, count:
         assert await database.store_observed(bars(count), (), (), {"ingest": {"at": 1}}) == count
         assert await database.load_state("ingest") == {"at": 1}
         assert await database.load_state("other") is None
-        impossible = [*bars(count + 1, contract_id="NQ"), replace(BAR, contract_id="ES", volume=-1)]
+        impossible = [*bars(count + 1, contract_id="NQ"), structs.replace(BAR, contract_id="ES", volume=-1)]
         with pytest.raises(StorageError, match="ohlc_bars_volume_check"):
             await database.store_observed(impossible, (), (), {"ingest": {"at": 2}})
         assert await database.load_state("ingest") == {"at": 1}
@@ -253,7 +252,7 @@ async def test_a_bar_that_cannot_be_is_refused_for_good_with_its_batch(
 ) -> None:
     async with await DBHandler.open(url, connections=1) as database:
         batch = bars(count)
-        batch[-1] = replace(batch[-1], **wrong)  # type: ignore[arg-type] # any field
+        batch[-1] = structs.replace(batch[-1], **wrong)
         with pytest.raises(StorageError) as caught:
             await database.store_bars(batch)
         assert not isinstance(caught.value, StorageUnavailable), "trying again would never end"

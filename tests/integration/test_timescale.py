@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from escapement.errors import StorageUnavailable
 from escapement.model import NS_PER_SECOND, Bar, BarSource, Timeframe
@@ -32,7 +33,7 @@ TABLES = "ohlc_bars", "bar_revisions", "coverage", "tracked_series"
 def bars(count: int, *, step_ns: int = 60 * NS_PER_SECOND, **changes: object) -> list[Bar]:
     bar = Bar("MES", MINUTE, START, START + 60 * NS_PER_SECOND, 5_700.25, 5_701.0, 5_700.0, 5_700.5, 42)
     return [
-        replace(bar, start_ns=START + n * step_ns, end_ns=START + n * step_ns + 60 * NS_PER_SECOND, **changes)  # type: ignore[arg-type] # any field
+        structs.replace(bar, start_ns=START + n * step_ns, end_ns=START + n * step_ns + 60 * NS_PER_SECOND, **changes)
         for n in range(count)
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.calendars import calendar
 from escapement.core.aggregation import OHLCBarAggregator
@@ -107,10 +108,10 @@ def test_bars_that_do_not_fit_or_are_out_of_order_are_refused() -> None:
         aggregate_bars(BarColumns.of(five, bars), WEEK, [Timeframe.parse("7m")])
     faults = [
         ([bars[0], bars[0], bars[2]], r"bar 2 of 3: start_ns 2025-03-16T22:00:00Z is not after the bar before"),
-        ([bars[0], replace(bars[1], volume=-1)], "bar 2 of 2: volume -1 is negative"),
-        ([replace(bars[0], high=1.0)], r"bar 1 of 1: prices \[.*\] are not positive finite numbers between"),
-        ([replace(bars[0], close=float("nan"))], "bar 1 of 1: prices"),
-        ([replace(bars[0], end_ns=MONDAY_OPEN)], "bar 1 of 1: start_ns .* is outside every session of week"),
+        ([bars[0], structs.replace(bars[1], volume=-1)], "bar 2 of 2: volume -1 is negative"),
+        ([structs.replace(bars[0], high=1.0)], r"bar 1 of 1: prices \[.*\] are not positive finite numbers between"),
+        ([structs.replace(bars[0], close=float("nan"))], "bar 1 of 1: prices"),
+        ([structs.replace(bars[0], end_ns=MONDAY_OPEN)], "bar 1 of 1: start_ns .* is outside every session of week"),
     ]
     for rows, message in faults:
         with pytest.raises(InvalidInput, match=message):

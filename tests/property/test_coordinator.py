@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escapement.calendars import calendar_for_contract
-from escapement.core.coordination import Coordinator, Gate, Remark, Rules, View, Voice, figure
+from escapement.core.coordination import Coordinator, EntryRule, Gate, Remark, Rules, View, Voice, figure
 from escapement.core.coordination.rules import (
     Conflict,
     Confluence,
@@ -293,6 +293,24 @@ def _name(rules: Rules, place: int) -> str:
 
 
 @FEW
+@given(rulebooks, streams)
+def test_what_is_told_of_a_signal_does_not_depend_on_when_it_is_read(rules: Rules, stream: list[HeardSignal]) -> None:
+    at_once: list[tuple[HeardSignal, str]] = []
+    afterwards: list[Remark] = []
+    machine = coordinator(rules)
+    for moment in moments(stream):
+        for each in moment:
+            machine.push(each)
+        at_once += [(each.heard, repr(each.verdicts)) for each in machine.advance(moment[0].signal.known_at_ns)]
+    machine = coordinator(rules)
+    for moment in moments(stream):
+        for each in moment:
+            machine.push(each)
+        afterwards += machine.advance(moment[0].signal.known_at_ns)
+    assert [(each.heard, repr(each.verdicts)) for each in afterwards] == at_once
+
+
+@FEW
 @given(rulebooks, streams, signals())
 def test_a_late_signal_decides_nothing(rules: Rules, stream: list[HeardSignal], late: HeardSignal) -> None:
     machine = coordinator(rules)
@@ -312,6 +330,16 @@ voices = st.lists(
     max_size=6, unique_by=lambda voice: (voice.timeframe, voice.analyzer),
 )  # fmt: skip
 views = st.builds(View, st.just(BEGIN + 12 * STEP), voices.map(tuple))
+
+
+@FEW
+@given(entries, views, st.sampled_from([1, -1]))
+def test_nothing_is_wished_unless_a_voice_in_scope_speaks_now(
+    rules: tuple[EntryRule, ...], view: View, direction: int
+) -> None:
+    for rule in rules:
+        if rule.propose(view, direction).stands:
+            assert any(rule.scope.holds(voice) and voice.since_ns == view.at_ns for voice in view.voices)
 
 
 @FEW

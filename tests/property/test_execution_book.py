@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.core.execution import AccountBook, Holding, OrderRecord, Role, number_of, role_of, tag
 from escapement.core.execution.tags import decision_of
@@ -27,7 +27,7 @@ ORDER = Order(
 @st.composite
 def observations(draw: st.DrawFn) -> Order:
     """What anyone may say of one order, sense or nonsense."""
-    return replace(
+    return structs.replace(
         ORDER, updated_ns=draw(st.none() | st.integers(1, 5)), status=draw(st.sampled_from(OrderStatus)),
         size=draw(st.integers(1, 3)), filled_size=draw(st.integers(0, 3)),
         filled_price=draw(st.none() | st.sampled_from([5_700.0, 5_700.25])),
@@ -57,13 +57,13 @@ def test_hearing_it_again_changes_nothing(first: list[Order], second: list[Order
     assert both.joined(one) == both == both.joined(both)
 
 
-MOVED = replace(ORDER, status=OrderStatus.OPEN, size=2, stop_price=5_690.0)
+MOVED = structs.replace(ORDER, status=OrderStatus.OPEN, size=2, stop_price=5_690.0)
 LIFE = [
-    replace(ORDER, updated_ns=1),
-    replace(ORDER, updated_ns=2, status=OrderStatus.OPEN),
-    replace(MOVED, updated_ns=3),
-    replace(MOVED, updated_ns=4, filled_size=1, filled_price=5_690.0),
-    replace(MOVED, updated_ns=5, status=OrderStatus.FILLED, filled_size=2, filled_price=5_689.5),
+    structs.replace(ORDER, updated_ns=1),
+    structs.replace(ORDER, updated_ns=2, status=OrderStatus.OPEN),
+    structs.replace(MOVED, updated_ns=3),
+    structs.replace(MOVED, updated_ns=4, filled_size=1, filled_price=5_690.0),
+    structs.replace(MOVED, updated_ns=5, status=OrderStatus.FILLED, filled_size=2, filled_price=5_689.5),
 ]
 
 
@@ -76,8 +76,8 @@ def test_an_order_stands_as_the_last_of_its_life_says_and_nothing_is_reported(ne
 
 
 def test_two_ends_of_one_order_are_reported_and_not_guessed_over() -> None:
-    filled = replace(ORDER, updated_ns=5, status=OrderStatus.FILLED, filled_size=3)
-    cancelled = replace(ORDER, updated_ns=6, status=OrderStatus.CANCELLED)
+    filled = structs.replace(ORDER, updated_ns=5, status=OrderStatus.FILLED, filled_size=3)
+    cancelled = structs.replace(ORDER, updated_ns=6, status=OrderStatus.CANCELLED)
     for news in ((filled, cancelled), (cancelled, filled)):
         book = AccountBook(ACCOUNT)
         for order in news:
@@ -142,15 +142,15 @@ def test_a_fill_that_is_voided_later_is_as_if_it_had_never_been(news: tuple[list
         late.see(fill)
     for fill in otherwise:
         if fill.fill_id in voided:
-            late.see(replace(fill, voided=True))
+            late.see(structs.replace(fill, voided=True))
     for fill in told:
-        known.see(replace(fill, voided=True) if fill.fill_id in voided else fill)
+        known.see(structs.replace(fill, voided=True) if fill.fill_id in voided else fill)
     assert (late.lots, late.trips, late.money, late.fees) == (known.lots, known.trips, known.money, known.fees)
 
 
 def test_a_fill_told_with_other_contents_is_reported() -> None:
     fill = Fill(1, ACCOUNT, MES.contract_id, 1, 1_000, OrderSide.BUY, 1, 5_700.0, Decimal(0), None, voided=False)
-    for news in ((fill, replace(fill, size=2)), (replace(fill, size=2), fill)):
+    for news in ((fill, structs.replace(fill, size=2)), (structs.replace(fill, size=2), fill)):
         holding = Holding(MES)
         for each in news:
             holding.see(each)

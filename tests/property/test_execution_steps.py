@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.core.execution import (
     Cancel,
@@ -77,7 +78,9 @@ class Venue:
                 self.case = replace(self.case, working=[each for each in working if each.order_id != which.order_id])
             case Resize(which, size):
                 assert size > which.filled_size
-                changed = [replace(each, size=size) if each.order_id == which.order_id else each for each in working]
+                changed = [
+                    structs.replace(each, size=size) if each.order_id == which.order_id else each for each in working
+                ]
                 self.case = replace(self.case, working=changed)
             case Protect(role, side, size, ticks):
                 sign = 1 if self.case.held > 0 else -1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.calendars import calendar
 from escapement.core.aggregation.columns import BarColumns, aggregate_bars
@@ -63,7 +63,7 @@ def test_portions_and_holes(seed: int, share: float, cuts: list[int], given_hole
                 interval = CALENDAR.interval(timeframe, bar.end_ns - 1)
                 assert interval is not None
                 if not any(first < interval.end_ns and last > interval.open_ns for first, last in holes):
-                    expected.add(replace(bar, source=BarSource.REBUILT))
+                    expected.add(structs.replace(bar, source=BarSource.REBUILT))
     assert len(made) == len(set(made))
     assert set(made) == expected
 
@@ -71,4 +71,6 @@ def test_portions_and_holes(seed: int, share: float, cuts: list[int], given_hole
 def test_a_bar_that_cannot_be_is_named() -> None:
     (first, second, *_) = minutes(1, 1.0)
     with pytest.raises(InvalidInput, match="1m bar of 2025-03-02T23:01:00Z cannot be used: its high and low do not"):
-        LargerBars("A", CALENDAR, MINUTE, [MINUTE]).take([first, replace(second, high=second.low - 1)], [], END_NS)
+        LargerBars("A", CALENDAR, MINUTE, [MINUTE]).take(
+            [first, structs.replace(second, high=second.low - 1)], [], END_NS
+        )

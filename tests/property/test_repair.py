@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from operator import itemgetter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from escapement.core.aggregation import OHLCBarAggregator, Rebuild, intervals, open_since, with_root
 from escapement.core.aggregation.ladder import ladder
@@ -150,7 +150,7 @@ class Ingested:
         for root in roots:
             bar = self.complete.get((self.rebuild.root, root.label_ns))
             if bar is not None:
-                self.stored[bar.timeframe, bar.start_ns] = replace(bar, source=BarSource.HISTORY)
+                self.stored[bar.timeframe, bar.start_ns] = structs.replace(bar, source=BarSource.HISTORY)
         mended = []
         for smaller, larger in self.rebuild.steps:
             parts = [bar for (timeframe, _), bar in self.stored.items() if timeframe == smaller]
@@ -161,7 +161,7 @@ class Ingested:
                     continue
                 observed = not any(touches(gap, interval) for gap in self.open)
                 if interval.end_ns > watermark_ns:
-                    mended.append(replace(bar, whole=bar.whole and observed))
+                    mended.append(structs.replace(bar, whole=bar.whole and observed))
                 elif bar.whole and observed:
                     self.stored[larger, bar.start_ns] = bar
         left = [(gap.begins_ns, gap.ends_ns or 0) for gap in self.open]
@@ -192,7 +192,7 @@ def test_repaired_at_any_moment_every_bar_is_whole_and_as_if_nothing_had_been_mi
         ingested.stage.restore(saved)
     ingested.keep(ingested.stage.finish())
     ingested.repair(ingested.open)
-    found = sorted((replace(bar, source=BarSource.LIVE) for bar in ingested.stored.values()), key=bar_order)
+    found = sorted((structs.replace(bar, source=BarSource.LIVE) for bar in ingested.stored.values()), key=bar_order)
     assert found == sorted(ingested.complete.values(), key=bar_order)
 
 

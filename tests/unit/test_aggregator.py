@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from msgspec import structs
 
 from escapement.core.aggregation import LateTrade, OHLCBarAggregator, RefusedBar, RefusedTrade
 from escapement.errors import InvalidInput
@@ -100,12 +101,12 @@ def test_bars_that_cannot_be_built_upon_are_refused_by_name() -> None:
     five = Bar("MES", FIVE_MINUTES, OPEN, OPEN + 300 * NS_PER_SECOND, 1.0, 2.0, 0.5, 1.5, 7)
     stage = aggregator("15m", "1h")
     for bar, field in [
-        (replace(five, contract_id="ES"), "contract_id"),
-        (replace(five, timeframe=Timeframe.parse("7m")), "timeframe"),
-        (replace(five, start_ns=OPEN + 1), "start_ns"),
-        (replace(five, high=1.2), "high and low"),
-        (replace(five, low=math.nan), "prices"),
-        (replace(five, volume=-1), "volume"),
+        (structs.replace(five, contract_id="ES"), "contract_id"),
+        (structs.replace(five, timeframe=Timeframe.parse("7m")), "timeframe"),
+        (structs.replace(five, start_ns=OPEN + 1), "start_ns"),
+        (structs.replace(five, high=1.2), "high and low"),
+        (structs.replace(five, low=math.nan), "prices"),
+        (structs.replace(five, volume=-1), "volume"),
     ]:
         (refused,) = stage.push_bar(bar)
         assert isinstance(refused, RefusedBar)

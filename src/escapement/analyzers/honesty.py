@@ -17,8 +17,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import structs
 
 from escapement.analyzers.outside import watched
 from escapement.core.analysis import Analyzer
@@ -163,7 +165,7 @@ def _prefixes(create: Create, bars: Sequence[Bar], whole: Sequence[Told], report
         detail = f"on the first {length} bars alone it says {{}}, on the whole file {{}}"
         _compare(_run(create, prefix), prefix, whole, Fault.LOOK_AHEAD, detail)
     # One pass stands for all prefixes when later bars do not even exist.
-    lazily = _run(create, (replace(bar) for bar in bars))
+    lazily = _run(create, (structs.replace(bar) for bar in bars))
     _compare(lazily, bars, whole, Fault.LOOK_AHEAD, "with no later bar in existence it says {}, otherwise {}")
     every = "every prefix" if step == 1 else f"{len(lengths):,} prefixes, and all others in one pass without later bars"
     report.proved.append(f"the same on {every}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
@@ -120,12 +120,7 @@ class Engine:
             self._desks[contract_id] = _Desk(contract, market)
         for at_ns in self.clock_ns:
             self._at(at_ns, _Kind.CLOCK, self._clock)
-        for number, decision in enumerate(decisions, 1):
-            wish = Wish(
-                decision.contract_id, decision.decision_id, number, decision.direction, decision.known_at_ns,
-                data_complete=True,
-            )  # fmt: skip
-            self._at(decision.known_at_ns, _Kind.DECISION, lambda wish=wish: self._decided(wish))  # type: ignore[misc]
+        self._expect(enumerate(decisions, 1))
         while True:
             event_ns = min(self._events[0][0], to_ns) if self._events else to_ns
             found = self._earliest(event_ns)
@@ -143,6 +138,22 @@ class Engine:
     def _at(self, at_ns: int, kind: _Kind, act: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._events, (at_ns, kind, self._count, act))
+
+    def _expect(self, decisions: Iterator[tuple[int, Decision]]) -> None:
+        """Let the next decision be taken when its time has come, and the one after it be expected then."""
+        number, decision = next(decisions, (0, None))
+        if decision is None:
+            return
+        wish = Wish(
+            decision.contract_id, decision.decision_id, number, decision.direction, decision.known_at_ns,
+            data_complete=True,
+        )  # fmt: skip
+
+        def act() -> None:
+            self._expect(decisions)
+            self._decided(wish)
+
+        self._at(decision.known_at_ns, _Kind.DECISION, act)
 
     def _earliest(self, until_ns: int) -> tuple[int, str] | None:
         """Return when and where a market next does something that matters."""
@@ -386,10 +397,13 @@ class Engine:
             order = self.venue.orders[int(str(number))]
             book.see_order(self._order(order))
             touched[order.contract_id] = None
-        filled = sum(each.kind == "trade" for each in events)
-        for half in self.venue.accounts[book.account_id].trades[-filled:] if filled else ():
+            if not order.is_working and not self.latency_ns:  # no call is under way that could still ask for it
+                del self.venue.orders[order.order_id]
+        trades = self.venue.accounts[book.account_id].trades
+        for half in trades:
             book.see_fill(self._fill(half))
             touched[half.contract_id] = None
+        trades.clear()  # the book keeps them
         if not touched:
             return
         self._settle()

@@ -129,10 +129,6 @@ def entry_size(account: Account, contract: Contract) -> int:
     return largest_size(None, own, flat, Market(0, is_open=True, price_ns=0), asked)
 
 
-def _view(column: Integers) -> memoryview[int]:
-    return memoryview(column.tobytes()).cast("q")
-
-
 class _Turns(NamedTuple):
     """Of each decision: at which bar it is done, at what price, and where the stretch of mere turns from it ends."""
 
@@ -163,8 +159,7 @@ class _Desk:
         self.oldest_price_s, self.oldest_decision_s = own.oldest_price_s, own.oldest_decision_s
         self.bars, self.to_ns = bars, to_ns
         self.count: int = bars.begins_ns.size
-        # Views give whole numbers of Python's, without a list of a million of them.
-        self.opens, self.ends = _view(bars.begins_ns), _view(bars.ends_ns)
+        self.opens, self.ends = bars.begins, bars.ends
         self.clocks = clock_moments([history], account, from_ns, to_ns)
         self.hours = Hours(history.calendar, account, from_ns, to_ns)
         self.first: int = bisect_right(self.ends, from_ns)

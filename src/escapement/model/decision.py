@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from escapement.model.signal import Signal
 from escapement.model.timeframe import Timeframe
 
@@ -24,8 +26,7 @@ class Action(StrEnum):
 SignalIdentity = tuple[str, str, int, str, str, int, int, int, float, str]
 
 
-@dataclass(frozen=True, slots=True)
-class HeardSignal:
+class HeardSignal(msgspec.Struct, frozen=True, gc=False):  # see Signal for why
     """A stored signal as coordination hears it.
 
     ``version`` and ``params`` are the analyzer's, ``price`` is the last price when the signal became known (the close

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
 
+import msgspec
+
 from escapement.errors import InvalidInput
 
 
@@ -89,8 +91,8 @@ class OrderRequest:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+# Why no dataclasses: see Signal.
+class Order(msgspec.Struct, frozen=True, gc=False):
     """An order as the venue knows it. Times nanoseconds UTC, prices points, sizes contracts.
 
     ``trail_price`` is read back as a distance in points. A bracket's legs carry ``parent_id``, and the target
@@ -116,8 +118,7 @@ class Order:
     linked_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One execution, the venue's half-turn trade. ``profit`` in account money is None for an opening one.
 
     ``voided``: the venue took it back.

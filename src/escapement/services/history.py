@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol, TypeVar
 
 import stamina
 import structlog
+from msgspec import structs
 
 from escapement.core.aggregation.larger import LargerBars
 from escapement.core.stretches import Stretch, asked_of_the_venue, fits, joined, portions, widened, without
@@ -182,7 +183,7 @@ class Download:
         for missing in without(portion, known):
             reading = await reader.read(missing)
             fresh |= {
-                bar.start_ns: replace(bar, source=BarSource.HISTORY)
+                bar.start_ns: structs.replace(bar, source=BarSource.HISTORY)
                 for bar in reading.bars
                 if not _is_whole(stored, bar)
             }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
 import structlog
+from msgspec import structs
 
 from escapement.core.dealing import product_of
 from escapement.core.execution import Difference, Lot, Role, role_of
@@ -120,7 +120,7 @@ class Reconciliation:
         try:
             found = await self._deal.broker.order(order.account_id, order.order_id)
         except GatewayRefused as error:
-            await self._deal.keeper.see(replace(order, status=OrderStatus.EXPIRED))
+            await self._deal.keeper.see(structs.replace(order, status=OrderStatus.EXPIRED))
             return [
                 Difference("order", order.custom_tag or f"#{order.order_id}", order.status.name.lower(), str(error),
                            "taken as ended")

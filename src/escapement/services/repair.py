@@ -13,9 +13,10 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
+from msgspec import structs
 
 from escapement.core.aggregation import OHLCBarAggregator
 from escapement.errors import GatewayError, InvalidInput, StorageUnavailable
@@ -282,7 +283,9 @@ class Repair:
                 own = parts | {bar.start_ns: bar for bar in new.get(interval, ())}
                 bar = self._rebuild.merged(larger, interval, own.values())
                 if bar is not None:
-                    mended.append(bar if bar.whole and self._is_observed(interval) else replace(bar, whole=False))
+                    mended.append(
+                        bar if bar.whole and self._is_observed(interval) else structs.replace(bar, whole=False)
+                    )
         left = [(gap.begins_ns, gap.ends_ns or gap.begins_ns + 1) for gap in self._observation.gaps]
         self._aggregator.mend(self._contract_id, mended, left)
 

@@ -112,6 +112,7 @@ class Account:
         self.balance = spec.balance
         self.positions: dict[str, Position] = {}
         self.trades: list[HalfTrade] = []
+        self._costs: dict[int, tuple[Decimal, Decimal]] = {}
 
     def fill(
         self, contract: Contract, side: Side, size: int, ticks: int, at_ns: int, order_id: int, ids: Iterator[int]
@@ -123,7 +124,7 @@ class Account:
             if part:
                 trade = HalfTrade(
                     next(ids), self.spec.account_id, contract.contract_id, at_ns, ticks, None,
-                    self.spec.fees * part, self.spec.commission * part, side, part, order_id,
+                    *self._costs_of(part), side, part, order_id,
                 )  # fmt: skip
                 self._apply(trade, contract, ids)
                 self.trades.append(trade)
@@ -142,6 +143,12 @@ class Account:
         for contract_id, position in self.positions.items():
             if contract_id in before:
                 position.position_id = before[contract_id].position_id
+
+    def _costs_of(self, size: int) -> tuple[Decimal, Decimal]:
+        """Return fees and commissions of so many contracts; equal ones are one object, for there are many trades."""
+        if size not in self._costs:
+            self._costs[size] = self.spec.fees * size, self.spec.commission * size
+        return self._costs[size]
 
     def _closing(self, contract_id: str, side: Side, size: int) -> int:
         position = self.positions.get(contract_id)

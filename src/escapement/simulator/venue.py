@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from escapement.model import Contract, PriceGrid, SessionCalendar, Trade
 from escapement.simulator import entry, fills
@@ -17,6 +17,8 @@ from escapement.simulator.entry import Objection
 from escapement.simulator.fills import FillModel, Quote, Side
 from escapement.simulator.orders import Order, OrderRequest, OrderStatus, OrderType, order_json
 
+_TYPES: Final = tuple(OrderType)
+_SIDES: Final = tuple(Side)
 EventKind = Literal["account", "order", "position", "trade"]
 
 
@@ -164,7 +166,7 @@ class Venue:
             return Answer(9)
         if not account.spec.can_trade:
             return Answer(4)
-        if request.type not in list(OrderType) or request.side not in list(Side):
+        if request.type not in _TYPES or request.side not in _SIDES:
             return Answer(entry.REJECTED, "Invalid order type or side.")
         return self._place(account, listing, request)
 

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, overload
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from escapement.core.aggregation.ladder import Rung, fits, ladder
@@ -134,7 +135,7 @@ class BarRows(Sequence[Bar]):
         made = self.columns[place].bars(self._contract_id)
         if self._whole and self._source is BarSource.LIVE:
             return made
-        return [replace(bar, whole=self._whole, source=self._source) for bar in made]
+        return [structs.replace(bar, whole=self._whole, source=self._source) for bar in made]
 
 
 def aggregate_trades(

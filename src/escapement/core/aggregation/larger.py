@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from escapement.core.aggregation.aggregator import OHLCBarAggregator
 from escapement.core.aggregation.outcomes import RefusedBar
@@ -53,7 +54,9 @@ class LargerBars:
             # First what ends before the hole, for a bar that is not begun yet would count as touched.
             made += self._aggregator.advance_to(hole[0])
             self._aggregator.mark_unobserved(*hole)
-        return [replace(bar, source=BarSource.REBUILT) for bar in made if bar.whole and bar.timeframe in self._made]
+        return [
+            structs.replace(bar, source=BarSource.REBUILT) for bar in made if bar.whole and bar.timeframe in self._made
+        ]
 
     def _push(self, bar: Bar) -> Iterable[Bar]:
         for outcome in self._aggregator.push_bar(bar):

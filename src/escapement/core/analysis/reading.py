@@ -166,18 +166,25 @@ def check_signal(machine: Analyzer, bar: Bar, signal: Signal) -> None:
     Raises:
         AnalyzerFault: it does.
     """
-    at = f"{machine.name}: signal at the bar of {iso_from_ns(bar.start_ns)}"
+    fault = _fault_of(bar, signal)
+    if fault:
+        raise AnalyzerFault(f"{machine.name}: signal at the bar of {iso_from_ns(bar.start_ns)} {fault}")
+
+
+def _fault_of(bar: Bar, signal: object) -> str:
+    """Say what is wrong with a signal; nothing if it is sound."""
     if not isinstance(signal, Signal):
-        raise AnalyzerFault(f"{at} is {signal!r}, no Signal")
+        return f"is {signal!r}, no Signal"
     expected = bar.contract_id, bar.timeframe, bar.start_ns, bar.end_ns
     if (signal.contract_id, signal.timeframe, signal.trigger_start_ns, signal.known_at_ns) != expected:
-        raise AnalyzerFault(f"{at} has another contract, timeframe, trigger_start_ns or known_at_ns than that bar")
+        return "has another contract, timeframe, trigger_start_ns or known_at_ns than that bar"
     if not 0 <= signal.bar_start_ns <= bar.start_ns:
-        raise AnalyzerFault(f"{at} marks a bar of {signal.bar_start_ns}, which is not among those read")
+        return f"marks a bar of {signal.bar_start_ns}, which is not among those read"
     price: object = signal.price
-    if not isinstance(price, float | int) or not math.isfinite(price):
-        raise AnalyzerFault(f"{at} has the price {price!r}; use a finite number")
+    if not isinstance(price, (float, int)) or not math.isfinite(price):
+        return f"has the price {price!r}; use a finite number"
     texts: tuple[object, ...] = (signal.signal_type, signal.rule)
     for text in texts:
         if not isinstance(text, str) or not text.isprintable():
-            raise AnalyzerFault(f"{at} has the signal_type or rule {text!r}; use printable text")
+            return f"has the signal_type or rule {text!r}; use printable text"
+    return ""

@@ -7,9 +7,8 @@ thus the same in any order and any number of times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from escapement.core.coordination.saved import read_signal, write_signal
 from escapement.model import FLAT, HeardSignal, Timeframe
@@ -17,8 +16,7 @@ from escapement.model import FLAT, HeardSignal, Timeframe
 VoiceKey = tuple[str, str, int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """The newest statement of one analyzer instance; ``direction`` is FLAT when it contradicts itself."""
 
     last: HeardSignal
@@ -40,8 +38,7 @@ class Voice:
         return self.last.signal.known_at_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Which voices a rule listens to; empty stands for all."""
 
     timeframes: tuple[Timeframe, ...] = ()
@@ -59,14 +56,12 @@ class Voices:
     """The voices of one contract."""
 
     def __init__(self) -> None:
+        # Largest timeframe first, and in an order that does not depend on when they spoke.
         self._by_key: dict[VoiceKey, Voice] = {}
-        self._order: list[VoiceKey] | None = None  # of the keys; None when one came or went
 
-    def __iter__(self) -> Iterator[Voice]:
-        """Yield the voices, largest timeframe first, in an order that does not depend on when they spoke."""
-        if self._order is None:
-            self._order = sorted(sorted(self._by_key), key=lambda key: self._by_key[key].timeframe, reverse=True)
-        return iter([self._by_key[key] for key in self._order])
+    def all(self) -> tuple[Voice, ...]:
+        """Return the voices, largest timeframe first, in an order that does not depend on when they spoke."""
+        return tuple(self._by_key.values())
 
     def take(self, heard: HeardSignal) -> None:
         """Let a voice say something; FLAT signals say nothing."""
@@ -75,42 +70,49 @@ class Voices:
         key = voice_key(heard)
         known = self._by_key.get(key)
         if known is None:
-            self._order = None
-        self._by_key[key] = Voice(heard, heard.direction) if known is None else _newer(known, heard)
+            self._by_key[key] = Voice(heard, heard.direction)
+            self._sort()
+        else:
+            self._by_key[key] = _newer(known, heard)
+
+    def _sort(self) -> None:
+        by_name = sorted(self._by_key.items(), key=lambda item: item[0])
+        self._by_key = dict(sorted(by_name, key=lambda item: item[1].timeframe, reverse=True))
 
     def keep_only(self, keys: Iterable[VoiceKey]) -> None:
         """Forget voices that are not among these (timeframe, analyzer, version, parameters)."""
         kept = set(keys)
         self._by_key = {key: voice for key, voice in self._by_key.items() if key in kept}
-        self._order = None
 
     def retract(self, key: VoiceKey, left: Sequence[HeardSignal]) -> None:
         """Let a voice, some of whose statements no longer hold, say only what is ``left`` of its newest ones."""
         self._by_key.pop(key, None)
-        self._order = None
         for heard in left:
             self.take(heard)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return the voices as plain JSON data."""
-        return [{"direction": voice.direction, "last": write_signal(voice.last)} for voice in self]
+        return [{"direction": voice.direction, "last": write_signal(voice.last)} for voice in self.all()]
 
     def restore(self, contract_id: str, saved: Sequence[dict[str, Any]]) -> None:
         """Take the place of what was said with a snapshot."""
         voices = [Voice(read_signal(contract_id, each["last"]), int(each["direction"])) for each in saved]
         self._by_key = {voice_key(voice.last): voice for voice in voices}
-        self._order = None
+        self._sort()
 
 
 def _newer(known: Voice, heard: HeardSignal) -> Voice:
     last = known.last
-    ours, theirs = ((each.signal.known_at_ns, each.signal.bar_start_ns) for each in (last, heard))
-    if theirs != ours:
-        return Voice(heard, heard.direction) if theirs > ours else known
+    ours, theirs = last.signal, heard.signal
+    if theirs.known_at_ns != ours.known_at_ns:
+        return Voice(heard, heard.direction) if theirs.known_at_ns > ours.known_at_ns else known
+    if theirs.bar_start_ns != ours.bar_start_ns:
+        return Voice(heard, heard.direction) if theirs.bar_start_ns > ours.bar_start_ns else known
     chosen = min(last, heard, key=lambda each: each.identity)
-    return replace(known, last=chosen, direction=known.direction if heard.direction == known.direction else FLAT)
+    return Voice(chosen, known.direction if heard.direction == known.direction else FLAT)
 
 
 def voice_key(heard: HeardSignal) -> VoiceKey:
     """Return which voice says this: timeframe, analyzer, version and parameters."""
-    return str(heard.timeframe), heard.signal.analyzer, heard.version, heard.params
+    signal = heard.signal
+    return str(signal.timeframe), signal.analyzer, heard.version, heard.params

@@ -44,6 +44,7 @@ from escapement.core.risk import (
     Trailing,
     Verdict,
     check_entry,
+    has_floors,
     largest_size,
     watch,
 )
@@ -121,6 +122,9 @@ class Dealer:
     entries_ns: list[int] = field(default_factory=list)
     others: tuple[tuple[str, str, int], ...] = ()
     reserved: dict[str, Entry] = field(default_factory=dict)
+    # What is asked again and again at one moment.
+    _known_sessions: dict[str, tuple[int, Session | None]] = field(default_factory=dict, init=False)
+    _known_deadlines: tuple[Session, tuple[int | None, int | None]] | None = field(default=None, init=False)
     _known_past: tuple[tuple[date | None, int, int], _Past | None] | None = field(default=None, init=False)
 
     @property
@@ -142,23 +146,34 @@ class Dealer:
             return self.blocked
         session = self.session(contract_id)
         if session is not None:
-            flat_ns = self.deadlines_of(session)[1]
+            flat_ns = self._deadlines(session)[1]
             if flat_ns is not None and self.now_ns() >= flat_ns:
                 return "the deadline of this session has come"
         return ""
 
     def session(self, contract_id: str) -> Session | None:
         """Return the session in which a contract trades now; None when it does not, or its sessions are not known."""
+        now_ns = self.now_ns()
+        known = self._known_sessions.get(contract_id)
+        if known is not None and known[0] == now_ns:
+            return known[1]
         try:
-            found = self.calendar_of(contract_id).locate(self.now_ns())
+            found = self.calendar_of(contract_id).locate(now_ns)
         except InvalidInput:
             return None  # so that nothing is opened in it, and what is held is still protected
-        return None if found is None else found[1]
+        session = None if found is None else found[1]
+        self._known_sessions[contract_id] = now_ns, session
+        return session
+
+    def _deadlines(self, session: Session) -> tuple[int | None, int | None]:
+        if self._known_deadlines is None or self._known_deadlines[0] is not session:
+            self._known_deadlines = session, self.deadlines_of(session)
+        return self._known_deadlines[1]
 
     def market(self, contract_id: str) -> Market:
         """Return how a contract's market stands."""
         session, price = self.session(contract_id), self.prices.get(contract_id)
-        no_entries_ns, flat_ns = (None, None) if session is None else self.deadlines_of(session)
+        no_entries_ns, flat_ns = (None, None) if session is None else self._deadlines(session)
         return Market(
             self.now_ns(), session is not None, None if price is None else price.at_ns, no_entries_ns, flat_ns
         )
@@ -244,10 +259,9 @@ class Dealer:
         holding, working = book.holdings[contract_id], book.working(contract_id)
         foreign = 0 if policy == "adopt" else book.foreign_net(contract_id)
         theirs = [each for each in working if role_of(each.custom_tag) is Role.FOREIGN]
-        closing = any(each.type is OrderType.MARKET for each in theirs)
-        others = any(each.type is not OrderType.MARKET for each in theirs)
+        at_market = {each.type is OrderType.MARKET for each in theirs}
         must_all = self.stop_all(contract_id)
-        if policy == "flatten" and (foreign or others):
+        if policy == "flatten" and (foreign or False in at_market):
             must_all = must_all or OTHERS
         is_foreign_ours = bool(must_all) or policy == "adopt"
         lots = [lot for lot in holding.lots if policy == "adopt" or book.is_own(lot.order_id)]
@@ -256,7 +270,8 @@ class Dealer:
         case = Case(
             held=holding.net - foreign, foreign=foreign, direction=None if wish is None else wish.direction,
             standing=Standing.DROPPED if wish is None else wish.standing, must_go=bool(must_all or must_go),
-            takes_all=bool(must_all), is_known=is_known and not closing and not book.awaits_fills(contract_id),
+            takes_all=bool(must_all),
+            is_known=is_known and True not in at_market and not book.awaits_fills(contract_id),
             entry_ticks=round(cost / count) if count else 0,
             stop_ticks=self.params.stop_of(product) or 0, target_ticks=self.params.target_of(product),
             most=self._most(contract_id, wish),
@@ -346,6 +361,8 @@ class Dealer:
 
     def alarm(self, contract_id: str) -> Alarm | None:
         """Return the limit that is reached and ends trading for this session; ``contract_id`` tells its market."""
+        if not has_floors(self.pack, self.own):
+            return None
         alarms = watch(self.pack, self.own, self.state(), self.market(contract_id))
         return next((each for each in alarms if each.block_until_next_session), None)
 
@@ -362,8 +379,8 @@ class Dealer:
         if day is None:
             day = self.days[self.today] = AccountDay(self.today, balance, balance, balance, equity, equity)
         elif day.balance != balance or day.equity != equity:
-            self.days[self.today] = day = replace(
-                day, balance=balance, highest_balance=max(day.highest_balance, balance), equity=equity,
-                highest_equity=max(day.highest_equity, equity),
+            self.days[self.today] = day = AccountDay(
+                day.trade_date, day.start_balance, balance, max(day.highest_balance, balance), equity,
+                max(day.highest_equity, equity),
             )  # fmt: skip
         return day

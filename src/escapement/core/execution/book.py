@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec import structs
 
 from escapement.core.execution.holdings import Holding, Lot
 from escapement.core.execution.orders import STOPS, OrderRecord, is_working, remaining
@@ -68,7 +69,7 @@ class AccountBook:
             return False
         # A fill read back from the database, which keeps microseconds, is the fill that the venue told of.
         if fill.at_ns % 1_000:
-            fill = replace(fill, at_ns=fill.at_ns // 1_000 * 1_000)
+            fill = structs.replace(fill, at_ns=fill.at_ns // 1_000 * 1_000)
         holding = self.holdings.get(fill.contract_id)
         if holding is None:
             raise InvalidInput(f"fill {fill.fill_id} is of {fill.contract_id}, which the book does not know")

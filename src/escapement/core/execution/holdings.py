@@ -9,6 +9,8 @@ from bisect import insort
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from msgspec import structs
+
 from escapement.model import Contract, Fill, OrderSide, PriceGrid
 
 
@@ -118,7 +120,7 @@ class Holding:
             kept = min(known, fill, key=_content)
         else:
             kept = known
-        merged = replace(kept, voided=known.voided or fill.voided)
+        merged = structs.replace(kept, voided=known.voided or fill.voided)
         if merged == known:
             return False
         self._fills[fill.fill_id] = merged

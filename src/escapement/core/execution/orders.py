@@ -8,8 +8,10 @@ Joining is commutative, associative and idempotent, so that all who saw the same
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from escapement.model import Order, OrderStatus, OrderType
 
@@ -27,8 +29,7 @@ _PLACES: Final = {status: place for place, status in enumerate(_WAY)}
 _Identity = tuple[int, str, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
+class OrderRecord(NamedTuple):
     """All observations of one order, joined."""
 
     terms: Order
@@ -41,8 +42,10 @@ class OrderRecord:
     @classmethod
     def of(cls, order: Order) -> OrderRecord:
         """Return what one observation tells."""
-        ends = frozenset({order.status}) & ENDED
-        return cls(order, order, order, order.custom_tag or "", ends, frozenset({_identity(order)}))
+        return cls(
+            order, order, order, order.custom_tag or "", _ends_of(order.status),
+            _identities_of(_identity(order)),
+        )  # fmt: skip
 
     def joined(self, other: OrderRecord) -> OrderRecord:
         """Return what both tell together."""
@@ -51,8 +54,8 @@ class OrderRecord:
             _last(self.fills, other.fills, _fill),
             _last(self.standing, other.standing, _way),
             max(self.tag, other.tag),
-            self.ends | other.ends,
-            self.identities | other.identities,
+            _union(self.ends, other.ends),
+            _union(self.identities, other.identities),
         )
 
     @property
@@ -60,7 +63,7 @@ class OrderRecord:
         """The order as it stands by all that is known."""
         if self.terms is self.standing is self.fills and self.tag == (self.terms.custom_tag or ""):
             return self.terms
-        return replace(
+        return structs.replace(
             self.terms,
             status=self.standing.status,
             filled_size=self.fills.filled_size,
@@ -92,6 +95,22 @@ def is_working(order: Order) -> bool:
 def remaining(order: Order) -> int:
     """Return how many contracts an order can still trade; none when it has ended."""
     return max(0, order.size - order.filled_size) if is_working(order) else 0
+
+
+# There are millions of orders and few such sets, which they share.
+@cache
+def _ends_of(status: OrderStatus) -> frozenset[OrderStatus]:
+    return frozenset({status}) & ENDED
+
+
+@lru_cache(maxsize=1_024)
+def _identities_of(identity: _Identity) -> frozenset[_Identity]:
+    return frozenset({identity})
+
+
+def _union(one: frozenset[Any], other: frozenset[Any]) -> frozenset[Any]:
+    """Return both together, as one of the two where it holds the other."""
+    return other if one <= other else one if other <= one else one | other
 
 
 def _identity(order: Order) -> _Identity:

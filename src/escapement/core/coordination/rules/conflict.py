@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from escapement.core.coordination.view import Verdict, View
-from escapement.core.coordination.voices import Scope
+from escapement.core.coordination.view import Told, Verdict, View
+from escapement.core.coordination.voices import Scope, Voice
 from escapement.core.coordination.words import direction_name, figure, listed, span
 from escapement.model import Timeframe
 
@@ -41,8 +41,8 @@ class Conflict:
         """As the protocol of gates says."""
         voices = view.heard(Scope(self.timeframes, self.analyzers), self.within_ns)
         against = [voice for voice in voices if voice.direction != direction]
-        leading = self._leading(view, sorted({voice.timeframe for voice in voices}, reverse=True))
         share = 1.0 if not against else (len(voices) - len(against)) / len(voices)
+        leading = self._leading(view, voices) if against and self.way == "higher_timeframe" else None
         stands = (
             not against
             or {
@@ -52,26 +52,30 @@ class Conflict:
                 "higher_timeframe": leading is not None and leading[1] == direction,
             }[self.way]
         )
-        wish = direction_name(direction)
-        within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
-        words = f"{len(against)} of {len(voices)} voices{within} oppose {wish}"
-        if against:
-            words += f" ({listed({voice.timeframe for voice in against})})"
-            words += self._consequence(share, leading)
-        values = {
-            "direction": wish, "way": self.way, "voices": len(voices), "against": len(against),
-            "opposing": [str(voice.timeframe) for voice in against], "share": round(share, 4),
-            "within": None if self.within_ns is None else span(self.within_ns),
-            "leading": None if leading is None else [str(leading[0]), direction_name(leading[1])],
-        }  # fmt: skip
-        left = share if self.way == "reduce" else 1.0
-        return Verdict(self.name, words, values, stands=stands, confidence=left)
 
-    def _leading(self, view: View, timeframes: list[Timeframe]) -> tuple[Timeframe, int] | None:
-        for timeframe in timeframes:
-            voices = view.on(timeframe, self.analyzers, self.within_ns)
-            if voices:
-                return timeframe, voices[0].direction
+        def tell() -> Told:
+            leading = self._leading(view, voices)
+            wish = direction_name(direction)
+            within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
+            words = f"{len(against)} of {len(voices)} voices{within} oppose {wish}"
+            if against:
+                words += f" ({listed({voice.timeframe for voice in against})}){self._consequence(share, leading)}"
+            values = {
+                "direction": wish, "way": self.way, "voices": len(voices), "against": len(against),
+                "opposing": [str(voice.timeframe) for voice in against], "share": round(share, 4),
+                "within": None if self.within_ns is None else span(self.within_ns),
+                "leading": None if leading is None else [str(leading[0]), direction_name(leading[1])],
+            }  # fmt: skip
+            return words, values
+
+        left = share if self.way == "reduce" else 1.0
+        return Verdict(self.name, tell, stands=stands, confidence=left)
+
+    def _leading(self, view: View, voices: list[Voice]) -> tuple[Timeframe, int] | None:
+        for timeframe in sorted({voice.timeframe for voice in voices}, reverse=True):
+            spoken_last = view.on(timeframe, self.analyzers, self.within_ns)
+            if spoken_last:
+                return timeframe, spoken_last[0].direction
         return None
 
     def _consequence(self, share: float, leading: tuple[Timeframe, int] | None) -> str:

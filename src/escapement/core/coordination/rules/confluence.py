@@ -12,9 +12,11 @@ A timeframe agrees when what was said there last says the direction and is not o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View
+from escapement.core.coordination.view import Told, Verdict, View
+from escapement.core.coordination.voices import Scope
 from escapement.core.coordination.words import direction_name, listed, span
 from escapement.errors import InvalidInput
 from escapement.model import Timeframe
@@ -46,35 +48,37 @@ class Confluence:
                 f"{len(self.timeframes)}"
             )
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        wish = direction_name(direction)
-        agreeing, others, because = [], [], []
-        for timeframe in sorted(self.timeframes, reverse=True):
-            voices = view.on(timeframe, self.analyzers, self.within_ns)
-            if voices and voices[0].direction == direction:
-                agreeing.append(timeframe)
-                because += voices
-            else:
-                others.append(timeframe)
+        agreeing, others, because = view.sides(self.timeframes, self.analyzers, self.within_ns, direction)
         is_fresh = any(voice.since_ns == view.at_ns for voice in because)
-        within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
-        values = {
-            "direction": wish,
-            "agree": [str(each) for each in agreeing],
-            "do_not": [str(each) for each in others],
-            "agreeing": len(agreeing),
-            "need": self.need,
-            "of": len(self.timeframes),
-            "within": None if self.within_ns is None else span(self.within_ns),
-            "fresh": is_fresh,
-        }
-        words = (
-            f"{len(agreeing)} of {len(self.timeframes)} timeframes say {wish}{within}, {self.need} needed "
-            f"(agree: {listed(agreeing)}; not: {listed(others)})"
-        )
-        if len(agreeing) >= self.need and not is_fresh:
-            words += ", but none of those that agree spoke now"
+
+        def tell() -> Told:
+            wish = direction_name(direction)
+            within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
+            values = {
+                "direction": wish,
+                "agree": [str(each) for each in agreeing],
+                "do_not": [str(each) for each in others],
+                "agreeing": len(agreeing),
+                "need": self.need,
+                "of": len(self.timeframes),
+                "within": None if self.within_ns is None else span(self.within_ns),
+                "fresh": is_fresh,
+            }
+            words = (
+                f"{len(agreeing)} of {len(self.timeframes)} timeframes say {wish}{within}, {self.need} needed "
+                f"(agree: {listed(agreeing)}; not: {listed(others)})"
+            )
+            if len(agreeing) >= self.need and not is_fresh:
+                words += ", but none of those that agree spoke now"
+            return words, values
+
         stands = len(agreeing) >= self.need and is_fresh
         share = len(agreeing) / len(self.timeframes)
-        return Verdict(self.name, words, values, stands=stands, confidence=share, because=tuple(because))
+        return Verdict(self.name, tell, stands=stands, confidence=share, because=tuple(because))

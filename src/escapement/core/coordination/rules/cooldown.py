@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View
+from escapement.core.coordination.view import Told, Verdict, View
 from escapement.core.coordination.words import direction_name, span
 from escapement.errors import InvalidInput
 
@@ -36,13 +36,12 @@ class Cooldown:
     def judge(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
         since_ns = None if view.decided_ns is None else view.at_ns - view.decided_ns
-        values = {
-            "direction": direction_name(direction),
-            "since": None if since_ns is None else span(since_ns),
-            "need": span(self.length_ns),
-        }
-        if since_ns is None:
-            words = f"nothing was decided before, {span(self.length_ns)} needed"
-            return Verdict(self.name, words, values, stands=True)
-        words = f"the last decision is {span(since_ns)} old, {span(self.length_ns)} needed"
-        return Verdict(self.name, words, values, stands=since_ns >= self.length_ns)
+
+        def tell() -> Told:
+            since, need = None if since_ns is None else span(since_ns), span(self.length_ns)
+            values = {"direction": direction_name(direction), "since": since, "need": need}
+            if since is None:
+                return f"nothing was decided before, {need} needed", values
+            return f"the last decision is {since} old, {need} needed", values
+
+        return Verdict(self.name, tell, stands=since_ns is None or since_ns >= self.length_ns)

@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from escapement.core.coordination.view import Entry, Verdict, View
+from escapement.core.coordination.view import Entry, Told, Verdict, View
 from escapement.core.coordination.words import direction_name
 from escapement.moments import iso_from_ns
 
@@ -29,20 +29,19 @@ class OncePer:
     def judge(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
         earlier = self._earlier(view, direction)
-        per = self.what.replace("_", " and ")
-        wish = direction_name(direction)
-        values: dict[str, Any] = {
-            "direction": wish,
-            "what": self.what,
-            "trade_date": None if view.trade_date is None else view.trade_date.isoformat(),
-            "earlier": None if earlier is None else iso_from_ns(earlier.at_ns),
-        }
-        session = f" (session of {values['trade_date']})" if "session" in self.what else ""
-        if earlier is None:
-            words = f"one entry per {per}{session}, and none was decided before"
-            return Verdict(self.name, words, values, stands=True)
-        words = f"one entry per {per}{session}, and one was decided at {values['earlier']}"
-        return Verdict(self.name, words, values, stands=False)
+
+        def tell() -> Told:
+            values = {
+                "direction": direction_name(direction),
+                "what": self.what,
+                "trade_date": None if view.trade_date is None else view.trade_date.isoformat(),
+                "earlier": None if earlier is None else iso_from_ns(earlier.at_ns),
+            }
+            session = f" (session of {values['trade_date']})" if "session" in self.what else ""
+            before = "none was decided before" if earlier is None else f"one was decided at {values['earlier']}"
+            return f"one entry per {self.what.replace('_', ' and ')}{session}, and {before}", values
+
+        return Verdict(self.name, tell, stands=earlier is None)
 
     def _earlier(self, view: View, direction: int) -> Entry | None:
         same, other = view.entries.get(direction), view.entries.get(-direction)

@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View, statement
+from escapement.core.coordination.view import Told, Verdict, View, statement
 from escapement.core.coordination.voices import Scope
 from escapement.core.coordination.words import direction_name, listed
 from escapement.model import FLAT, Timeframe
@@ -27,20 +28,28 @@ class OppositeSignal:
 
     name: ClassVar[str] = "opposite_signal"
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """Say whether signals of this moment that say ``direction`` end the position."""
-        said, position = direction_name(direction), direction_name(view.position)
-        fresh = view.fresh(Scope(self.timeframes, self.analyzers), direction)
-        values = {
-            "direction": said, "position": position, "signals": len(fresh),
-            "timeframes": [str(each) for each in self.timeframes], "analyzers": list(self.analyzers),
-        }  # fmt: skip
-        if view.position in {FLAT, direction}:
-            words = f"the position is {position}, {said} does not oppose it"
-            return Verdict(self.name, words, values, stands=False)
-        if not fresh:
-            listening = listed(self.timeframes) if self.timeframes else "all timeframes"
-            words = f"it listens to {listening}, where nothing says {said} now"
-            return Verdict(self.name, words, values, stands=False)
-        words = f"{statement(fresh)} says {said} while the position is {position}"
-        return Verdict(self.name, words, values, stands=True, because=tuple(fresh))
+        is_opposed = view.position not in {FLAT, direction}
+        because = tuple(view.fresh(self.scope, direction)) if is_opposed else ()
+
+        def tell() -> Told:
+            fresh = view.fresh(self.scope, direction)
+            said, position = direction_name(direction), direction_name(view.position)
+            values = {
+                "direction": said, "position": position, "signals": len(fresh),
+                "timeframes": [str(each) for each in self.timeframes], "analyzers": list(self.analyzers),
+            }  # fmt: skip
+            if not is_opposed:
+                return f"the position is {position}, {said} does not oppose it", values
+            if not fresh:
+                listening = listed(self.timeframes) if self.timeframes else "all timeframes"
+                return f"it listens to {listening}, where nothing says {said} now", values
+            return f"{statement(fresh)} says {said} while the position is {position}", values
+
+        return Verdict(self.name, tell, stands=bool(because), because=because)

@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View, statement
+from escapement.core.coordination.view import Told, Verdict, View, statement
 from escapement.core.coordination.voices import Scope
 from escapement.core.coordination.words import direction_name, listed
 from escapement.model import Timeframe
@@ -27,20 +28,27 @@ class PassThrough:
 
     name: ClassVar[str] = "pass_through"
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.timeframes, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        scope = Scope(self.timeframes, self.analyzers)
-        fresh = view.fresh(scope, direction)
-        wish = direction_name(direction)
-        values = {
-            "direction": wish,
-            "timeframes": [str(each) for each in self.timeframes],
-            "analyzers": list(self.analyzers),
-            "signals": len(fresh),
-        }
-        if fresh:
-            return Verdict(self.name, f"{statement(fresh)} says {wish}", values, stands=True, because=tuple(fresh))
-        listening = f"{listed(self.timeframes)}" if self.timeframes else "all timeframes"
-        by = f" by {', '.join(self.analyzers)}" if self.analyzers else ""
-        words = f"it listens to {listening}{by}, where nothing says {wish} now"
-        return Verdict(self.name, words, values, stands=False)
+        fresh = view.fresh(self.scope, direction)
+
+        def tell() -> Told:
+            wish = direction_name(direction)
+            values = {
+                "direction": wish,
+                "timeframes": [str(each) for each in self.timeframes],
+                "analyzers": list(self.analyzers),
+                "signals": len(fresh),
+            }
+            if fresh:
+                return f"{statement(fresh)} says {wish}", values
+            listening = f"{listed(self.timeframes)}" if self.timeframes else "all timeframes"
+            by = f" by {', '.join(self.analyzers)}" if self.analyzers else ""
+            return f"it listens to {listening}{by}, where nothing says {wish} now", values
+
+        return Verdict(self.name, tell, stands=bool(fresh), because=tuple(fresh))

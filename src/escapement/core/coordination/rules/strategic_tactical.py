@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View, statement
-from escapement.core.coordination.voices import Scope, Voice
+from escapement.core.coordination.view import Sides, Told, Verdict, View, statement
+from escapement.core.coordination.voices import Scope
 from escapement.core.coordination.words import direction_name, listed, span
 from escapement.errors import InvalidInput
 from escapement.model import Timeframe
@@ -52,36 +53,41 @@ class StrategicTactical:
                 f"{len(self.strategic)}"
             )
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(self.tactical, self.analyzers)
+
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        wish = direction_name(direction)
-        permitting: list[Timeframe] = []
-        others: list[Timeframe] = []
-        because: list[Voice] = []
-        for timeframe in sorted(self.strategic, reverse=True):
-            voices = view.on(timeframe, self.analyzers, self.within_ns)
-            if voices and voices[0].direction == direction:
-                permitting.append(timeframe)
-                because += voices
-            else:
-                others.append(timeframe)
-        fresh = view.fresh(Scope(self.tactical, self.analyzers), direction)
-        within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
-        values = {
-            "direction": wish,
-            "permit": [str(each) for each in permitting],
-            "do_not": [str(each) for each in others],
-            "permitting": len(permitting),
-            "need": self.need,
-            "of": len(self.strategic),
-            "within": None if self.within_ns is None else span(self.within_ns),
-            "tactical": [str(voice.timeframe) for voice in fresh],
-        }
-        timed = f"{statement(fresh)} times it" if fresh else f"nothing on {listed(self.tactical)} says {wish} now"
-        words = (
-            f"{len(permitting)} of {len(self.strategic)} strategic timeframes permit {wish}{within}, {self.need} "
-            f"needed (permit: {listed(permitting)}; not: {listed(others)}), and {timed}"
-        )
-        stands = len(permitting) >= self.need and bool(fresh)
-        share = len(permitting) / len(self.strategic)
-        return Verdict(self.name, words, values, stands=stands, confidence=share, because=(*because, *fresh))
+        fresh = view.fresh(self.scope, direction)
+
+        def tell() -> Told:
+            permitting, others, _ = self._sides(view, direction)
+            wish = direction_name(direction)
+            within = "" if self.within_ns is None else f" within {span(self.within_ns)}"
+            values = {
+                "direction": wish,
+                "permit": [str(each) for each in permitting],
+                "do_not": [str(each) for each in others],
+                "permitting": len(permitting),
+                "need": self.need,
+                "of": len(self.strategic),
+                "within": None if self.within_ns is None else span(self.within_ns),
+                "tactical": [str(voice.timeframe) for voice in fresh],
+            }
+            timed = f"{statement(fresh)} times it" if fresh else f"nothing on {listed(self.tactical)} says {wish} now"
+            words = (
+                f"{len(permitting)} of {len(self.strategic)} strategic timeframes permit {wish}{within}, {self.need} "
+                f"needed (permit: {listed(permitting)}; not: {listed(others)}), and {timed}"
+            )
+            return words, values
+
+        if not fresh:  # whatever is permitted
+            return Verdict(self.name, tell, stands=False)
+        permitting, _, because = self._sides(view, direction)
+        stands, share = len(permitting) >= self.need, len(permitting) / len(self.strategic)
+        return Verdict(self.name, tell, stands=stands, confidence=share, because=(*because, *fresh))
+
+    def _sides(self, view: View, direction: int) -> Sides:
+        return view.sides(self.strategic, self.analyzers, self.within_ns, direction)

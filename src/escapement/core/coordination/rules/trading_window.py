@@ -16,7 +16,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
-from escapement.core.coordination.view import Verdict, View
+from escapement.core.coordination.view import Told, Verdict, View
 from escapement.core.coordination.words import direction_name
 from escapement.errors import InvalidInput
 from escapement.model import NS_PER_SECOND
@@ -47,16 +47,19 @@ class TradingWindow:
     def judge(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
         local = datetime.fromtimestamp(view.at_ns // NS_PER_SECOND, UTC).astimezone(self.zone)
-        clock = f"{DAYS[local.weekday()]} {local:%H:%M:%S}"
-        window = f"{self.begins:%H:%M} to {self.ends:%H:%M} {self.zone.key}"
-        on = "" if len(self.days) == 7 else f" on {', '.join(DAYS[day] for day in sorted(self.days))}"
         stands = self._is_open(local)
-        values = {
-            "direction": direction_name(direction), "local": clock, "begins": f"{self.begins:%H:%M}",
-            "ends": f"{self.ends:%H:%M}", "zone": self.zone.key, "days": [DAYS[day] for day in self.days],
-        }  # fmt: skip
-        words = f"it is {clock}, {'within' if stands else 'outside'} {window}{on}"
-        return Verdict(self.name, words, values, stands=stands)
+
+        def tell() -> Told:
+            clock = f"{DAYS[local.weekday()]} {local:%H:%M:%S}"
+            window = f"{self.begins:%H:%M} to {self.ends:%H:%M} {self.zone.key}"
+            on = "" if len(self.days) == 7 else f" on {', '.join(DAYS[day] for day in sorted(self.days))}"
+            values = {
+                "direction": direction_name(direction), "local": clock, "begins": f"{self.begins:%H:%M}",
+                "ends": f"{self.ends:%H:%M}", "zone": self.zone.key, "days": [DAYS[day] for day in self.days],
+            }  # fmt: skip
+            return f"it is {clock}, {'within' if stands else 'outside'} {window}{on}", values
+
+        return Verdict(self.name, tell, stands=stands)
 
     def _is_open(self, local: datetime) -> bool:
         now, yesterday = local.time(), (local.date() - timedelta(days=1)).weekday()

@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
-from escapement.core.coordination.view import Verdict, View
+from escapement.core.coordination.view import Told, Verdict, View
 from escapement.core.coordination.voices import Scope, Voice
 from escapement.core.coordination.words import direction_name, figure, span
 from escapement.errors import InvalidInput
@@ -54,6 +55,11 @@ class Weighted:
         if self.half_life_ns is not None and self.half_life_ns <= 0:
             raise InvalidInput(f"half_life {self.half_life_ns} ns is not above 0; leave it out for no decay")
 
+    @cached_property
+    def scope(self) -> Scope:
+        """As the protocol says."""
+        return Scope(tuple(self.timeframe_weights))
+
     def weight(self, timeframe: Timeframe, analyzer: str) -> float:
         """Return how much a statement of this moment counts."""
         return self.timeframe_weights.get(timeframe, 0.0) * self.analyzer_weights.get(analyzer, 1.0)
@@ -67,32 +73,34 @@ class Weighted:
 
     def propose(self, view: View, direction: int) -> Verdict:
         """As the protocol says."""
-        scope = Scope(tuple(self.timeframe_weights))
-        wish = direction_name(direction)
-        strengths = [(voice, self.strength(voice, view.at_ns)) for voice in view.heard(scope)]
+        strengths = [(voice, self.strength(voice, view.at_ns)) for voice in view.heard(self.scope)]
         total = math.fsum(strength for _, strength in strengths)
         score = math.fsum(strength * voice.direction * direction for voice, strength in strengths)
-        is_fresh = bool(view.fresh(scope, direction))
-        votes = [
-            {
-                "timeframe": str(voice.timeframe), "analyzer": voice.analyzer,
-                "direction": direction_name(voice.direction), "age": span(view.at_ns - voice.since_ns),
-                "strength": round(strength, 4),
-            }
-            for voice, strength in strengths
-        ]  # fmt: skip
-        values = {
-            "direction": wish, "score": round(score, 4), "threshold": self.threshold, "strengths": votes,
-            "half_life": None if self.half_life_ns is None else span(self.half_life_ns), "fresh": is_fresh,
-        }  # fmt: skip
-        counted = "; ".join(
-            f"{vote['timeframe']} {vote['analyzer']} {vote['direction']} {figure(strength)} ({vote['age']} old)"
-            for vote, (_, strength) in zip(votes, strengths, strict=True)
-        )
-        words = f"the score for {wish} is {figure(score)}, {figure(self.threshold)} needed ({counted or 'no votes'})"
-        if score >= self.threshold and not is_fresh:
-            words += f", but no voice that counts says {wish} now"
+        is_fresh = bool(view.fresh(self.scope, direction))
+
+        def tell() -> Told:
+            wish = direction_name(direction)
+            votes = [
+                {
+                    "timeframe": str(voice.timeframe), "analyzer": voice.analyzer,
+                    "direction": direction_name(voice.direction), "age": span(view.at_ns - voice.since_ns),
+                    "strength": round(strength, 4),
+                }
+                for voice, strength in strengths
+            ]  # fmt: skip
+            values = {
+                "direction": wish, "score": round(score, 4), "threshold": self.threshold, "strengths": votes,
+                "half_life": None if self.half_life_ns is None else span(self.half_life_ns), "fresh": is_fresh,
+            }  # fmt: skip
+            counted = "; ".join(
+                f"{vote['timeframe']} {vote['analyzer']} {vote['direction']} {figure(strength)} ({vote['age']} old)"
+                for vote, (_, strength) in zip(votes, strengths, strict=True)
+            )
+            needed = f"{figure(self.threshold)} needed ({counted or 'no votes'})"
+            missing = f", but no voice that counts says {wish} now" if score >= self.threshold and not is_fresh else ""
+            return f"the score for {wish} is {figure(score)}, {needed}{missing}", values
+
         confidence = max(0.0, score / total) if total > 0 else 0.0
         because = tuple(voice for voice, _ in strengths if voice.direction == direction)
         stands = score >= self.threshold and is_fresh
-        return Verdict(self.name, words, values, stands=stands, confidence=confidence, because=because)
+        return Verdict(self.name, tell, stands=stands, confidence=confidence, because=because)
