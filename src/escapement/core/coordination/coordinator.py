@@ -159,7 +159,7 @@ class Coordinator:
         self._contract_id = contract_id
         self._rules = rules
         self._calendar = calendar
-        # Only what these say can be decided on.
+        # Nothing is decided at a moment at which nothing in one of these speaks.
         self._scopes = {rule.scope for rule in (*rules.entries, *rules.exits)}
         self._voices = Voices()
         self._pending: dict[int, list[HeardSignal]] = {}

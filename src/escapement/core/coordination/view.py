@@ -29,10 +29,9 @@ class View:
     """One contract at one moment, which nobody changes.
 
     ``voices``: what every analyzer said last, this moment included; ``now``: those of them that say a direction at this
-    very moment. ``position``: the position wished so far.
-    ``decided_ns``: when the last decision that changed it was known, None before the first. ``entries``: the last
-    decision to be long and the last to be short. ``trade_date``: of the session that the moment belongs to. Times are
-    nanoseconds UTC.
+    very moment. ``position``: the position wished so far. ``decided_ns``: when the last decision that changed it was
+    known, None before the first. ``entries``: the last decision to be long and the last to be short. ``trade_date``: of
+    the session that the moment belongs to. Times are nanoseconds UTC.
     """
 
     __slots__ = ("at_ns", "decided_ns", "entries", "now", "position", "trade_date", "voices")
