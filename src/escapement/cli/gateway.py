@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
 
+import msgspec
 import orjson
 import typer
 from rich.console import Console
@@ -136,11 +137,8 @@ def _print(items: Sequence[object], json: bool) -> None:
 def _row(item: Any) -> dict[str, object]:
     """Return the fields of a model value as plain data; times as text, names without ``_ns``."""
     hidden = {"end_ns", "whole"} if isinstance(item, Bar) else set()
-    return {
-        field.name.removesuffix("_ns"): _plain(field.name, getattr(item, field.name))
-        for field in fields(item)
-        if field.name not in hidden
-    }
+    names = item.__struct_fields__ if isinstance(item, msgspec.Struct) else [field.name for field in fields(item)]
+    return {name.removesuffix("_ns"): _plain(name, getattr(item, name)) for name in names if name not in hidden}
 
 
 def _plain(name: str, value: object) -> object:

@@ -75,7 +75,7 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     secret = unquote(password) or options.get("password", "")
     if not secret:
         return url, {}
-    rest = urlencode({name: value for name, value in options.items() if name != "password"}, quote_via=quote)
+    rest = urlencode({name: value for name, value in options.items() if name != "password"}, safe="/", quote_via=quote)
     return f"{parts.scheme}://{user}{at}{place}{parts.path}{'?' if rest else ''}{rest}", {"PGPASSWORD": secret}
 
 
