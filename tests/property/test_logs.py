@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 
 from escapement.logs import MASK, configure_logging, redact
 
-KEYS = st.text(string.ascii_letters + string.digits + "+/=_-.", min_size=12, max_size=60)
+# With a digit, which no name of a field or logger has: such names stand in records, and are no secrets.
+KEYS = st.text(string.ascii_letters + string.digits + "+/=_-.", min_size=12, max_size=60).filter(
+    lambda key: any(each.isdigit() for each in key)
+)
 PASSWORDS = st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="'\""), min_size=12)
 CONTEXTS = (
     "wss://rtc.example.com/hubs/market?access_token={}",
