@@ -1,10 +1,11 @@
 """Candles with signals, as a picture (PNG) or as a page to zoom in (HTML, one file that needs no network).
 
-matplotlib and plotly draw; they are the optional extra ``charts`` and are loaded only here, when something is drawn.
+matplotlib, the optional extra ``charts``, draws pictures, plotly pages; both are loaded only when they are needed.
 """
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def write_chart(
         draw(path, bars, _marks(bars, signals), title)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{error.name} draws {path.suffix} files and is not installed; pip install 'escapement[charts]'"
+            f"{error.name} draws {path.suffix} files and is not installed; "
+            f"{sys.executable} -m pip install 'escapement[charts]'"
         ) from None
     except OSError as error:
         raise InvalidInput(f"--out {str(path)!r}: {error.strerror}; name a place that can be written") from error
@@ -131,7 +133,7 @@ def _write_png(
 
 
 def _write_html(path: Path, bars: Sequence[Bar], marks: dict[str, list[_Mark]], title: str) -> None:
-    from plotly import graph_objects  # noqa: PLC0415 - an optional extra
+    from plotly import graph_objects  # noqa: PLC0415 - large
 
     times = _times(bars)
     prices = {name: [getattr(bar, name) for bar in bars] for name in ("open", "high", "low", "close")}

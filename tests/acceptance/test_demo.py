@@ -59,7 +59,7 @@ def test_the_demo_stores_bars_of_every_timeframe_trades_and_a_second_one_adds_no
     why = escapement(tmp_path, "decisions", "why", named[1])
     assert why.returncode == 0, why.stderr
     assert "All trades up to then were known to be in the bars." in why.stdout
-    fills, account = re.findall(r"^(\d+) fills made .* --account (\S+)$", first.stdout, re.MULTILINE)[0]
+    fills, account = re.findall(r"^(\d+) fills on paper; .* --account (\S+)$", first.stdout, re.MULTILINE)[0]
     made = escapement(tmp_path, "pnl", "--account", account)
     assert int(fills) > 2
     assert "2025-03-17" in made.stdout, made.stderr

@@ -62,10 +62,10 @@ def test_only_the_last_bars_are_drawn_when_asked(bars: Path, tmp_path: Path) -> 
 def test_another_ending_or_a_missing_library_is_told(bars: Path, tmp_path: Path) -> None:
     code, text = plot(bars, tmp_path / "c.gif", "--analyzer", "trend_starts")
     assert (code, ".png nor .html" in text) == (2, True)
-    blocked = tmp_path / "blocked" / "plotly.py"
+    blocked = tmp_path / "blocked" / "matplotlib.py"
     blocked.parent.mkdir()
-    blocked.write_text("raise ModuleNotFoundError('gone', name='plotly')\n")
+    blocked.write_text("raise ModuleNotFoundError('gone', name='matplotlib')\n")
     path = os.pathsep.join(filter(None, (str(blocked.parent), os.environ.get("PYTHONPATH"))))
-    code, text = plot(bars, tmp_path / "c.html", "--analyzer", "trend_starts", environment={"PYTHONPATH": path})
+    code, text = plot(bars, tmp_path / "c.png", "--analyzer", "trend_starts", environment={"PYTHONPATH": path})
     assert code == 2
     assert "pip install 'escapement[charts]'" in text

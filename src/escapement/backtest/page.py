@@ -1,6 +1,6 @@
 """A backtest as one page that needs no network: figures, equity and drawdown, trades on candles, and where they came.
 
-plotly draws; it is the optional extra ``charts`` and is loaded only here.
+plotly draws; it is large and loaded only here, when something is drawn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 from escapement.backtest.figures import Curve, curve
 from escapement.backtest.run import History, Outcome
-from escapement.errors import ConfigurationError
 from escapement.model import Bar, Timeframe
 from escapement.moments import datetime_from_ns, ns_from_iso
 
@@ -47,16 +46,9 @@ def page(outcome: Outcome, told: Mapping[str, Any], settings: str) -> str:
         outcome: of the backtest.
         told: its report.
         settings: what it ran with, as text without secrets.
-
-    Raises:
-        ConfigurationError: plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs  # noqa: PLC0415 - an optional extra
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "plotly draws the report's page and is not installed; pip install 'escapement[charts]'"
-        ) from None
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - large
+
     frame = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     contracts = ", ".join(told["contracts"])
     return frame.substitute(
@@ -117,8 +109,8 @@ def _plot(figure: Any, height: int) -> str:
 
 
 def _equity(course: Curve, told: Mapping[str, Any]) -> str:
-    from plotly import graph_objects  # noqa: PLC0415 - an optional extra
-    from plotly.subplots import make_subplots  # noqa: PLC0415 - an optional extra
+    from plotly import graph_objects  # noqa: PLC0415 - large
+    from plotly.subplots import make_subplots  # noqa: PLC0415 - large
 
     places = _fewer(course)
     times = [datetime_from_ns(int(at_ns)) for at_ns in course.at_ns[places]]
@@ -175,7 +167,7 @@ def _first_shown(history: History, outcome: Outcome) -> Timeframe:
 
 
 def _candle_plot(bars: Sequence[Bar], contract_id: str, timeframe: Timeframe, told: Mapping[str, Any]) -> str:
-    from plotly import graph_objects  # noqa: PLC0415 - an optional extra
+    from plotly import graph_objects  # noqa: PLC0415 - large
 
     times = [datetime_from_ns(each.start_ns) for each in bars]
     figure = graph_objects.Figure()
@@ -226,7 +218,7 @@ def _colour(value: float) -> str:
 
 
 def _excursions(told: Mapping[str, Any]) -> str:
-    from plotly import graph_objects  # noqa: PLC0415 - an optional extra
+    from plotly import graph_objects  # noqa: PLC0415 - large
 
     figure = graph_objects.Figure()
     for is_winner, colour, name in ((True, _UP, "winners"), (False, _DOWN, "losers")):

@@ -41,7 +41,11 @@ async def books(settings: Settings, account: str | None) -> Books:
     async with wiring.database(settings) as database:
         store = ExecutionStore(database)
         if await store.account(name) is None:
-            raise EscapementError(f"account {name!r} was never traded here; run escapement execute, or name another")
+            others = ", ".join(await store.accounts()) or "none yet"
+            raise EscapementError(
+                f"account {name!r} was never traded here; run escapement execute, or name another with --account "
+                f"({others})"
+            )
         fills, notes = await store.fills(name), await store.positions(name)
     # A holding's note has all that profit needs of a contract.
     contracts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -42,6 +43,7 @@ _REFRESH_S = 0.25
 _DELAY_S = 4.0
 _PLAIN: Any = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0)}
 _NEWEST = 3  # so that all of it fits on a terminal of 24 lines
+_EXAMPLE = "SELECT * FROM ohlc_bars ORDER BY timestamp DESC LIMIT 5"
 _CHANGES = [str(action) for action in Action if action is not Action.HOLD]
 
 
@@ -61,7 +63,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving the dashboard until Ctrl-C.")] = False,
 ) -> None:
     """Stream a session from a simulated gateway to bars, signals, decisions and orders on paper."""
-    settings = settings_of(context, logging={"level": "warning"})
+    settings = settings_of(context, logging={"level": "error"})
     stream = replayed(trades or [], bars or [], contract or [], "2025-03-17", 15.0, seed, calendar)
     contracts = sorted({trade.contract_id for trade in stream})
     listeners = 2 if speed else 1  # ingestion and execution: nobody shall miss the beginning
@@ -146,7 +148,7 @@ async def _dashboard(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
 
     async def serve() -> None:
         try:
-            await serve_in_child(settings, stopping, lambda address: typer.echo(f"dashboard: {address}"))
+            await serve_in_child(settings, stopping, _say_where)
         except EscapementError as error:
             typer.echo(f"no dashboard: {error}", err=True)
 
@@ -156,6 +158,11 @@ async def _dashboard(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         stopping.set()
         await serving
+
+
+def _say_where(address: str) -> None:
+    # Rich puts what is printed above what it shows live; what typer echoes it does not see.
+    print(f"dashboard: {address}", flush=True)  # noqa: T201
 
 
 def _dashboard_here(chosen: DashboardSettings) -> DashboardSettings:
@@ -193,6 +200,8 @@ def _pointed_at(simulator: Simulator, settings: Settings, config: SimulatorConfi
                     "paper_account": f"demo-{iso_from_ns(simulator.progress.now_ns)[:10]}",
                 }
             ),
+            # It ends flat: the next demonstration begins with the past, which would trade what is left.
+            "risk": settings.risk.model_copy(update={"no_entries_minutes": 30, "flatten_minutes": 10}),
             "run": settings.run.model_copy(update={"services": _CHAIN if config.speed else _CHAIN[:3]}),
             "analyzers": settings.analyzers.model_copy(
                 update={"run": tuple(each.model_copy(update={"contracts": ()}) for each in settings.analyzers.run)}
@@ -289,10 +298,10 @@ async def _summarize(
     for each in newest:
         typer.echo(f"  {iso_from_ns(each.known_at_ns)} {each.contract_id:24} {each.words}")
     typer.echo(f"Stored in tables of the embedded PostgreSQL in {settings.data_dir / 'postgres'}.")
-    typer.echo('Look at bars: escapement db query "SELECT * FROM ohlc_bars ORDER BY timestamp DESC LIMIT 5"')
+    typer.echo(f'Look at bars: {_program()} db query "{_EXAMPLE}"')
     await _summarize_account(database, settings)
     if newest:
-        typer.echo(f"Ask for reasons: escapement decisions why {newest[-1].decision_id[:12]}")
+        typer.echo(f"Ask for reasons: {_program()} decisions why {newest[-1].decision_id[:12]}")
 
 
 async def _summarize_account(database: DBHandler, settings: Settings) -> None:
@@ -302,9 +311,14 @@ async def _summarize_account(database: DBHandler, settings: Settings) -> None:
         typer.echo("Nothing was traded: orders need a speed that they can follow, such as --speed 3600.")
         return
     typer.echo(
-        f"{len(await store.fills(account)):,} fills made {days[-1].equity:,.2f} of {kept.start_balance:,.2f} on paper: "
-        f"escapement pnl --account {account}"
+        f"{len(await store.fills(account)):,} fills on paper; the account began with {kept.start_balance:,.2f} and has "
+        f"{days[-1].equity:,.2f}: {_program()} pnl --account {account}"
     )
+
+
+def _program() -> str:
+    """Return how this program was called, for commands to type next."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "escapement" else "escapement"
 
 
 def _counted(what: str, after: Counter[str], before: Counter[str]) -> str:

@@ -1,6 +1,6 @@
 """A search as one page that needs no network: what was chosen, heat maps, and the points.
 
-plotly draws; it is the optional extra ``charts`` and is loaded only here.
+plotly draws; it is large and loaded only here, when something is drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from escapement.errors import ConfigurationError
 from escapement.search.space import Dimension, Value
 from escapement.search.sweep import CHOSEN, Choice, Trial
 
@@ -45,16 +44,9 @@ def page(
         trials: all of them.
         choices: what was chosen.
         warned: why it should not be believed.
-
-    Raises:
-        ConfigurationError: plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs  # noqa: PLC0415 - an optional extra
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "plotly draws the page and is not installed; pip install 'escapement[charts]'"
-        ) from None
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - large
+
     chosen_on = [each for each in trials if each.part == CHOSEN]
     frame = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     return frame.substitute(
@@ -115,7 +107,7 @@ def _side(place: int) -> str:
 
 
 def _maps(dimensions: Sequence[Dimension], objective: str, trials: Sequence[Trial]) -> Iterator[str]:
-    from plotly import graph_objects  # noqa: PLC0415 - an optional extra
+    from plotly import graph_objects  # noqa: PLC0415 - large
 
     scored = [each for each in trials if each.score is not None]
     varied = [each for each in dimensions if len(each.values) > 1]

@@ -35,6 +35,7 @@ from escapement.storage.failures import translated
 
 _OPEN = queries.load("open_execution")
 _ACCOUNT = queries.load("execution_account")
+_ACCOUNT_NAMES = queries.load("execution_account_names")
 _DECISIONS = queries.load("decisions_after")
 _PUT_WISH = queries.load("put_wish")
 _MOVE_WISH = queries.load("move_wish")
@@ -81,6 +82,11 @@ class ExecutionStore:
             )  # fmt: skip
         found = await self.account(kept.account)
         return kept if found is None else found
+
+    async def accounts(self) -> list[str]:
+        """Return the names of the accounts that were ever traded here."""
+        with translated():
+            return [row["account"] for row in await self._pool.fetch(_ACCOUNT_NAMES)]
 
     async def account(self, account: str) -> KeptAccount | None:
         """Return an account as it is kept, None where it was never traded."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from collections.abc import Mapping
@@ -74,12 +73,11 @@ def _is_time(text: str) -> bool:
 
 def command(wish: RunWish, folder: Path) -> list[str]:
     """Return the program and its arguments; it is to be started in ``folder``, where ``settings.yaml`` lies."""
-    charts = importlib.util.find_spec("plotly") is not None
     own = [*_NICE, sys.executable, "-u", "-m", "escapement", "--settings", "settings.yaml", str(wish.kind)]
     own += [f"--from={wish.begin}", f"--to={wish.end}"]
     own += [f"--set={path}={text}" for path, text in (wish.changes or {}).items()]
     if wish.kind is RunKind.BACKTEST:
-        return [*own, "--json=report.json", *(["--html=report.html"] if charts else [])]
+        return [*own, "--json=report.json", "--html=report.html"]
     own += [f"--over={path}={text}" for path, text in (wish.over or {}).items()]
     own += [f"--method={wish.method}", f"--trials={wish.trials}", f"--objective={wish.objective}"]
     return [*own, f"--windows={wish.windows}", f"--out={folder}"]

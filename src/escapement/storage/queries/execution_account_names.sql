@@ -1,0 +1,2 @@
+-- The accounts that were ever traded here.
+SELECT account FROM execution_accounts ORDER BY account
