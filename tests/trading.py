@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from escapement.settings import Settings, load_settings
 from escapement.simulator import AccountSpec, Fault, Simulator, SimulatorConfig
 from escapement.simulator.accounts import Account
 from escapement.simulator.fills import FillModel
-from escapement.simulator.orders import OrderStatus, OrderType
+from escapement.simulator.orders import OrderRequest, OrderStatus, OrderType
 from escapement.storage import DBHandler
 from simulated import MES, MONDAY_1330, until
 
@@ -178,3 +178,41 @@ def _has_heard(there: Floor, service: Execution) -> bool:
 
 def moment(at_ns: int) -> datetime:
     return datetime_from_ns(at_ns)
+
+
+def at_minutes(price: float, *minutes: int) -> list[Trade]:
+    """Trades so many minutes after the first one."""
+    return [replace(around(price, 1)[0], at_ns=MONDAY_1330 + each * 60 * 10**9) for each in minutes]
+
+
+async def steady(there: Floor, net: int) -> None:
+    """Wait until the venue holds ``net`` and all of it is protected, and we know it."""
+    await until(lambda: there.net() == net and there.covered() == abs(net))
+
+
+async def recorded(there: Floor) -> None:
+    """What is written down is what really happened."""
+    fills = {row["fill_id"]: row for row in await there.rows("SELECT * FROM fills")}
+    assert {trade.trade_id: trade.voided for trade in there.ledger.trades} == {
+        fill_id: row["voided"] for fill_id, row in fills.items()
+    }
+    orders = {row["venue_order_id"]: row for row in await there.rows("SELECT * FROM orders WHERE venue_order_id > 0")}
+    assert {order.order_id: (order.status.name.lower(), order.filled) for order in there.orders()} == {
+        order_id: (row["status"], row["filled_size"]) for order_id, row in orders.items()
+    }
+    (position,) = await there.rows("SELECT net, protected, made FROM positions")
+    assert position["net"] == there.net()
+    assert position["protected"] == there.covered()
+    assert position["made"] == there.ledger.balance - Decimal(50_000)
+
+
+async def until_row(there: Floor, query: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while not (rows := await there.rows(query)):  # noqa: ASYNC110 - what is waited for is in the database
+            await asyncio.sleep(0.02)
+    return rows[0]
+
+
+def by_hand(size: int) -> OrderRequest:
+    """Return an order to buy that no program of ours sent."""
+    return OrderRequest(1001, MES, 2, 0, size)

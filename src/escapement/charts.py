@@ -5,14 +5,13 @@ matplotlib, the optional extra ``charts``, draws pictures, plotly pages; both ar
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from escapement.errors import ConfigurationError, InvalidInput
+from escapement.errors import InvalidInput, not_installed
 from escapement.model import Bar, Fill, OrderSide, Signal
 from escapement.moments import datetime_from_ns
 
@@ -56,10 +55,7 @@ def write_chart(
     try:
         draw(path, bars, _marks(bars, signals), title)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{error.name} draws {path.suffix} files and is not installed; "
-            f"{sys.executable} -m pip install 'escapement[charts]'"
-        ) from None
+        raise not_installed(f"{error.name} draws {path.suffix} files", "charts") from None
     except OSError as error:
         raise InvalidInput(f"--out {str(path)!r}: {error.strerror}; name a place that can be written") from error
 

@@ -17,6 +17,8 @@ EscapementError
 
 from __future__ import annotations
 
+import sys
+
 
 class EscapementError(Exception):
     """Root of all errors raised on purpose."""
@@ -24,6 +26,12 @@ class EscapementError(Exception):
 
 class ConfigurationError(EscapementError):
     """A setting, an argument or an input file is wrong; a person has to change it."""
+
+
+def not_installed(what: str, extra: str, instead: str = "") -> ConfigurationError:
+    """Return the error of a library of an extra that is not there: ``what`` it does, and what to do ``instead``."""
+    remedy = f"{sys.executable} -m pip install 'escapement[{extra}]'"
+    return ConfigurationError(f"{what} and is not installed; {remedy}{', or ' if instead else ''}{instead}")
 
 
 class InvalidTimeframe(ConfigurationError, ValueError):

@@ -138,7 +138,11 @@ async def test_a_backup_of_plain_postgresql_becomes_a_hypertable_and_not_the_oth
     [
         ("postgresql://me:a%40b@host:5/db", "postgresql://me@host:5/db", "a@b"),
         ("postgresql://me@host/db?password=a%20b&sslmode=require", "postgresql://me@host/db?sslmode=require", "a b"),
-        ("postgresql:///db?host=%2Ftmp%2Fx&user=me&password=c", "postgresql:///db?host=/tmp/x&user=me", "c"),
+        (
+            "postgresql:///db?host=%2Frun%2Fpostgresql&user=me&password=c",
+            "postgresql:///db?host=/run/postgresql&user=me",
+            "c",
+        ),
         ("postgresql://me@host/db?sslmode=require", "postgresql://me@host/db?sslmode=require", None),
     ],
 )

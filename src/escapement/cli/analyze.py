@@ -14,6 +14,7 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.share import Part, SharedService
+from escapement.services.analyze import AnalyzeStatistics
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 
@@ -31,7 +32,7 @@ def analyze(
     settings = settings_of(context)
     check(settings)
     statistics = asyncio.run(SERVICE.command(settings, once=once))
-    if once and statistics.faults:
+    if statistics is not None and statistics.faults:
         raise typer.Exit(1)
 
 
@@ -47,7 +48,9 @@ def check(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, database: DBHandler, contracts: Sequence[str] | None) -> AsyncIterator[Part]:
+async def _opened(
+    settings: Settings, database: DBHandler, contracts: Sequence[str] | None
+) -> AsyncIterator[Part[AnalyzeStatistics]]:
     async with wiring.analysis(settings, database, contracts=contracts) as service:
         names = [each.name for each in settings.analyzers.run]
         log.info(
@@ -58,4 +61,4 @@ async def _opened(settings: Settings, database: DBHandler, contracts: Sequence[s
         log.info("analyze_stopped", **asdict(service.statistics()))
 
 
-SERVICE: SharedService = SharedService("analyze", lambda _: "analyze", _opened)
+SERVICE: SharedService[AnalyzeStatistics] = SharedService("analyze", lambda _: "analyze", _opened)

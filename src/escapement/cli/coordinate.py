@@ -14,6 +14,7 @@ import typer
 from escapement import wiring
 from escapement.cli import app, settings_of
 from escapement.cli.share import Part, SharedService
+from escapement.services.coordinate import CoordinateStatistics
 from escapement.settings import Settings
 from escapement.storage import DBHandler
 
@@ -43,7 +44,9 @@ def check(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, database: DBHandler, contracts: Sequence[str] | None) -> AsyncIterator[Part]:
+async def _opened(
+    settings: Settings, database: DBHandler, contracts: Sequence[str] | None
+) -> AsyncIterator[Part[CoordinateStatistics]]:
     service, chosen = wiring.coordination(settings, database, contracts=contracts), settings.coordinator
     log.info(
         "coordinate_started", coordinator=chosen.name, entries=[each.rule for each in chosen.entries],
@@ -53,6 +56,6 @@ async def _opened(settings: Settings, database: DBHandler, contracts: Sequence[s
     log.info("coordinate_stopped", **asdict(service.statistics()))
 
 
-SERVICE: SharedService = SharedService(
+SERVICE: SharedService[CoordinateStatistics] = SharedService(
     "coordinate", lambda settings: f"coordinate:{settings.coordinator.name}", _opened
 )

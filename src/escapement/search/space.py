@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 import orjson
 
-from escapement.errors import ConfigurationError, InvalidInput
+from escapement.errors import InvalidInput, not_installed
 
 Value: TypeAlias = bool | int | float | str | None
 Point: TypeAlias = Mapping[str, Value]
@@ -155,10 +155,7 @@ class Optuna:
         try:
             import optuna  # noqa: PLC0415 - an optional extra
         except ModuleNotFoundError:
-            raise ConfigurationError(
-                "optuna proposes the points and is not installed; pip install 'escapement[search]', or name another "
-                "--method"
-            ) from None
+            raise not_installed("optuna proposes the points", "search", "name another --method") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         self._without_score = optuna.trial.TrialState.PRUNED

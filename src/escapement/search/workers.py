@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from escapement.errors import ConfigurationError, EscapementError
+from escapement.errors import ConfigurationError, EscapementError, not_installed
 from escapement.search.ledger import Result
 from escapement.search.space import Point
 
@@ -48,9 +48,7 @@ def local(count: int) -> Workers:
         try:
             import joblib  # noqa: F401, PLC0415 - an optional extra
         except ModuleNotFoundError:
-            raise ConfigurationError(
-                "joblib runs the workers and is not installed; pip install 'escapement[search]', or name --workers 1"
-            ) from None
+            raise not_installed("joblib runs the workers", "search", "name --workers 1") from None
 
     @contextmanager
     def opened(work: Work) -> Iterator[Run]:
@@ -88,7 +86,7 @@ def dask(address: str) -> Workers:
     try:
         from distributed import Client, as_completed  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError:
-        raise ConfigurationError("Dask is not installed; pip install 'escapement[dask]'") from None
+        raise not_installed("Dask runs the points", "dask") from None
 
     @contextmanager
     def opened(work: Work) -> Iterator[Run]:
@@ -121,7 +119,7 @@ def ray(address: str) -> Workers:
         import ray as cluster  # noqa: PLC0415 - an optional extra
         from ray.util import ActorPool  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise ConfigurationError("Ray is not installed; pip install 'escapement[ray]'") from None
+        raise not_installed("Ray runs the points", "ray") from None
 
     @contextmanager
     def opened(work: Work) -> Iterator[Run]:

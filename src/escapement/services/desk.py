@@ -135,7 +135,7 @@ class Desk:
                     await self._rest(_LOOK_S if is_waiting else _IDLE_S)
 
     async def _wait_out(self, refusal: GatewayRefused) -> None:
-        """Let time pass before what was refused is tried again, whatever rings, and while the market is closed more."""
+        """Let time pass before what was refused is tried again, whatever rings; more while the market is closed."""
         dealer = self._deal.dealer
         is_closed = bool(dealer.now_ns()) and dealer.session(self._id) is None
         pause_s = _CLOSED_PAUSE_S if is_closed else self._pause_s

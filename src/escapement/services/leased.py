@@ -71,10 +71,13 @@ class LeasedBroker:
     @asynccontextmanager
     async def _allowed(self, *, opens: bool) -> AsyncIterator[None]:
         await self._allow(self._longest_s or 0.0, opens=opens)
+        timer = asyncio.timeout(self._longest_s)
         try:
-            async with asyncio.timeout(self._longest_s):
+            async with timer:
                 yield
         except TimeoutError:
+            if not timer.expired():
+                raise
             raise OutcomeUnknown(
                 f"a call took longer than {self._longest_s:g} s, for which {self._name} is surely ours to trade; "
                 "whether it was done is unknown: look for it before sending anything"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from escapement.errors import EscapementError
 from escapement.ports import Check, Measured, ServiceHealth, StageLags
@@ -25,6 +25,7 @@ from escapement.services.readiness import (
     feed_checks,
     service_checks,
 )
+from escapement.services.within import within
 
 T = TypeVar("T")
 # How often it looks at most, however often it is asked.
@@ -93,7 +94,6 @@ class Lookout:
         self._metrics = metrics
         self._params = params
         self._ledger: Ledger | None = None
-        self._abandoned: set[asyncio.Task[Any]] = set()
         self._turn = asyncio.Lock()
         self._checks: tuple[float, list[Check]] = 0.0, []
         self._text: tuple[float, bytes] = 0.0, b""
@@ -134,18 +134,13 @@ class Lookout:
                 self._ledger = await self._open_ledger()
             return await question(self._ledger)
 
-        # Not by a timeout around it: what is cancelled would wait for the server to hear of it.
-        asking = asyncio.create_task(ask())
-        done, _ = await asyncio.wait((asking,), timeout=self._params.answer_s)
-        if not done:
-            asking.cancel()
-            self._abandoned.add(asking)
-            asking.add_done_callback(self._abandoned.discard)
+        try:
+            return await within(self._params.answer_s, ask())
+        except TimeoutError:
             if self._ledger is not None:
                 self._ledger.abandon()
                 self._ledger = None
-            raise TimeoutError
-        return asking.result()
+            raise
 
     async def _ready(self) -> list[Check]:
         if time.monotonic() - self._checks[0] >= _EACH_S:

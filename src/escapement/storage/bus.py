@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from pydantic import SecretStr
 
-from escapement.errors import ConfigurationError
+from escapement.errors import ConfigurationError, not_installed
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -135,9 +135,7 @@ class RedisBus:
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
         except ImportError:
-            raise ConfigurationError(
-                "bus.redis_url needs the package redis; install escapement[redis], or leave the setting out"
-            ) from None
+            raise not_installed("redis speaks to bus.redis_url", "redis", "leave the setting out") from None
         try:
             # It tries nothing again by itself, so that whoever listens knows that he was deaf for a while.
             return Redis.from_url(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from escapement.errors import ConfigurationError, InvalidInput
+from escapement.errors import InvalidInput, not_installed
 from escapement.storage.archive import ArchivedTable, Part
 
 _MARK, _FORMAT = b"escapement", b"1"
@@ -24,9 +24,7 @@ class ParquetParts:
             import pyarrow as pa  # noqa: PLC0415 - few need it, and it is large
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError:
-            raise ConfigurationError(
-                "pyarrow reads and writes Parquet and is not installed; pip install 'escapement[parquet]'"
-            ) from None
+            raise not_installed("pyarrow reads and writes Parquet", "parquet") from None
         self._pa: Any = pa
         self._parquet: Any = parquet
         self._types = {
